@@ -1,0 +1,1 @@
+"""From graphs to kernels, and from kernels to machine code."""

@@ -1,0 +1,5 @@
+"""Loop IR to machine code: text emission, and the just-in-time compiler of the host.
+
+`text` writes instructions, `operations` gives each IR operation its instructions, `storage` converts between
+compute and storage types, `memory` reads and writes buffers, `emit` walks the statements, `jit` compiles and loads.
+"""

@@ -1,0 +1,160 @@
+"""What is known about a vector loop: its width, which expressions vary between lanes, and with which stride."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from plait.compiler.llvm.text import Target, Value
+from plait.core.dtype import bool_, int64
+from plait.ir.loop import (
+    Accumulate,
+    Accumulator,
+    Assign,
+    Declare,
+    Expr,
+    For,
+    If,
+    Local,
+    Statement,
+    Store,
+    Variable,
+    While,
+    binary,
+    const,
+    walk,
+)
+
+_AFFINE = ("add", "sub", "mul")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a vector loop is computed: lanes per vector, vectors per turn, and the size of its body."""
+
+    width: int
+    unroll: int
+    size: int
+    uses_stack: bool
+
+
+@dataclass(slots=True)
+class Analysis:
+    """The lane analysis of one vector loop; all copies of its body share it."""
+
+    variable: Variable
+    locals: set[Local]
+    varying: dict[Expr, bool] = field(default_factory=dict)
+
+    def varies(self, expr: Expr) -> bool:
+        """Whether the value may differ between lanes."""
+        known = self.varying
+        if expr in known:
+            return known[expr]
+        pending = [expr]
+        while pending:
+            e = pending[-1]
+            missing = [a for a in e.args if a not in known]
+            if missing:
+                pending += missing
+                continue
+            pending.pop()
+            known[e] = (
+                (e.op == "var" and e.attr is self.variable)
+                or (e.op in ("local", "accumulator") and e.attr in self.locals)
+                or any(known[a] for a in e.args)
+            )
+        return known[expr]
+
+    def stride(self, index: Expr) -> Expr | None:
+        """The uniform difference between neighbouring lanes of an int64 expression, or None if there is none."""
+        if not self.varies(index):
+            return const(0)
+        if index.op == "var":
+            return const(1)
+        if index.op not in _AFFINE or index.dtype is not int64:
+            return None
+        a, b = index.args
+        if index.op == "mul":
+            if self.varies(a) and self.varies(b):
+                return None
+            a, b = (b, a) if self.varies(b) else (a, b)
+            step = self.stride(a)
+            return None if step is None else binary("mul", b, step) if b.op == "const" else binary("mul", step, b)
+        left, right = self.stride(a), self.stride(b)
+        return None if left is None or right is None else binary(index.op, left, right)
+
+
+@dataclass(frozen=True, slots=True)
+class Lanes:
+    """The lanes being computed: lane k is iteration `first` + k, and dead where the mask (if any) is false.
+
+    `life` is the scope that `first` belongs to, `bank` selects one of several lane accumulators, and
+    `sure` tells that lane 0 is never dead.
+    """
+
+    analysis: Analysis
+    width: int
+    first: Value
+    life: int
+    mask: Value | None = None
+    bank: int = 0
+    sure: bool = True
+
+    def under(self, mask: Value) -> Lanes:
+        """The same lanes, where `mask` holds (it includes the present one)."""
+        return replace(self, mask=mask, sure=False)
+
+
+def analyse(variable: Variable, body: Sequence[Statement]) -> Analysis:
+    """Start the analysis of a vector loop."""
+    return Analysis(variable, {s.local for s in walk(body) if isinstance(s, Declare)})
+
+
+def outer_accumulators(body: Sequence[Statement]) -> set[Accumulator]:
+    """The accumulators that a body adds to but does not declare."""
+    inner = {s.local for s in walk(body) if isinstance(s, Declare)}
+    return {s.accumulator for s in walk(body) if isinstance(s, Accumulate)} - inner
+
+
+def plan(body: Sequence[Statement], target: Target) -> Plan:
+    """Choose width and unrolling from the values a body computes; index arithmetic does not count."""
+    order = postorder(root for s in walk(body) for root in _roots(s))
+    index: set[Expr] = set()
+    itemsize, size = 4, 0
+    for e in order:
+        if e.op in ("var", "scalar") or (
+            e.dtype is int64 and e.op not in ("load", "local", "accumulator") and all(a in index for a in e.args)
+        ):
+            index.add(e)
+        elif e.op != "const":
+            size += 1
+            itemsize = max(itemsize, e.dtype.itemsize if e.dtype is not bool_ else 4)
+    unroll = 1
+    if outer_accumulators(body) and not any(isinstance(s, (For, While, If)) for s in body):
+        # independent sums hide the latency of addition
+        unroll = 4 if size <= 24 else 2 if size <= 64 else 1
+    uses_stack = any(isinstance(s, Store) and s.buffer.space == "stack" for s in walk(body))
+    return Plan(target.vector_bytes // itemsize, unroll, size, uses_stack)
+
+
+def _roots(s: Statement) -> tuple[Expr, ...]:
+    if isinstance(s, (Declare, Assign)):
+        return (s.value,)
+    if isinstance(s, (Accumulate, Store)):
+        return (s.value,) if s.guard is None else (s.value, s.guard)
+    return ()
+
+
+def postorder(roots: Iterable[Expr]) -> list[Expr]:
+    """All expressions below the roots, operands first; what addresses memory is left out."""
+    order: dict[Expr, None] = {}
+    pending = list(roots)
+    while pending:
+        e = pending[-1]
+        missing = [a for a in (e.args[1:] if e.op == "load" else e.args) if a not in order]
+        if missing:
+            pending += missing
+            continue
+        order[pending.pop()] = None
+    return list(order)

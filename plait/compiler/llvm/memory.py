@@ -1,0 +1,119 @@
+"""Vector loads and stores: contiguous, reversed, pairwise interleaved, gathered."""
+
+from __future__ import annotations
+
+from plait.compiler.llvm.text import Value, Writer, integer, literal, suffix, vector_literal
+from plait.core.dtype import bool_
+from plait.ir.loop import Buffer
+
+TRUE = literal(True, bool_)
+
+
+def alignment(kind: str) -> int:
+    """The natural alignment of an element, in bytes."""
+    return {"float": 4, "double": 8}.get(kind) or max(1, int(kind[1:]) // 8)
+
+
+def place(w: Writer, kind: str, lanes: int, text: str, operands: list[Value], buffer: Buffer) -> Value:
+    """Write a load, hoisted as far as it is certain to be executed and reads the same."""
+    depth = max(w.barrier, *(o.depth for o in operands))
+    if buffer.space == "input":
+        return w.define(kind, lanes, text, depth)
+    return w.read(kind, lanes, text, max(depth, w.unchanged(buffer)))
+
+
+def load_scalar(w: Writer, kind: str, address: Value, buffer: Buffer) -> Value:
+    """Load one element."""
+    text = f"load {kind}, ptr {address.text}, align {alignment(kind)}"
+    return place(w, kind, 1, text, [address], buffer)
+
+
+def load_lanes(
+    w: Writer, kind: str, lanes: int, address: Value, stride: int, mask: Value | None, buffer: Buffer
+) -> Value:
+    """Load a vector.
+
+    Args:
+        w: the writer.
+        kind: the element type in memory.
+        lanes: the width.
+        address: of lane 0, or the vector of all addresses.
+        stride: 1, -1 or 2 elements between lanes; 0 for a vector of addresses.
+        mask: the lanes to load; the others are 0. None for all.
+        buffer: what is read.
+
+    Returns:
+        The vector.
+    """
+    if stride == -1:
+        start = w.address(address, kind, integer(1 - lanes))
+        reverse = range(lanes - 1, -1, -1)
+        mask = None if mask is None else w.shuffle(mask, None, reverse)
+        return w.shuffle(load_lanes(w, kind, lanes, start, 1, mask, buffer), None, reverse)
+    if stride == 2 and mask is None:
+        # the second half ends at the last element needed, so nothing beyond it is read
+        low = load_lanes(w, kind, lanes, address, 1, None, buffer)
+        high = load_lanes(w, kind, lanes, w.address(address, kind, integer(lanes - 1)), 1, None, buffer)
+        return w.shuffle(low, high, [2 * k if 2 * k < lanes else 2 * k + 1 for k in range(lanes)])
+    if stride == 2:
+        address = _spread(w, kind, lanes, address, 2)
+        stride = 0
+    type_ = f"<{lanes} x {kind}>"
+    if stride == 1 and mask is None:
+        text = f"load {type_}, ptr {address.text}, align {alignment(kind)}"
+        return place(w, kind, lanes, text, [address], buffer)
+    mask = w.widen(mask or TRUE, lanes)
+    name = "load" if stride == 1 else "gather"
+    pointer = f"{address.type} align {alignment(kind)} {address.text}"
+    text = (
+        f"call {type_} @llvm.masked.{name}.{suffix(Value('', kind, lanes))}.{suffix(address)}"
+        f"({pointer}, {mask.typed}, {type_} zeroinitializer)"
+    )
+    return place(w, kind, lanes, text, [address, mask], buffer)
+
+
+def store_scalar(w: Writer, value: Value, address: Value) -> None:
+    """Store one element."""
+    w.line(f"store {value.typed}, ptr {address.text}, align {alignment(value.kind)}")
+
+
+def store_lanes(w: Writer, value: Value, address: Value, stride: int, mask: Value | None) -> None:
+    """Store a vector; the arguments are those of `load_lanes`."""
+    kind, lanes = value.kind, value.lanes
+    if stride == -1:
+        reverse = range(lanes - 1, -1, -1)
+        value = w.shuffle(value, None, reverse)
+        mask = None if mask is None else w.shuffle(mask, None, reverse)
+        address = w.address(address, kind, integer(1 - lanes))
+        stride = 1
+    if stride == 2:
+        address = _spread(w, kind, lanes, address, 2)
+        stride = 0
+    if stride == 1 and mask is None:
+        w.line(f"store {value.typed}, ptr {address.text}, align {alignment(kind)}")
+        return
+    mask = w.widen(mask or TRUE, lanes)
+    name = "store" if stride == 1 else "scatter"
+    pointer = f"{address.type} align {alignment(kind)} {address.text}"
+    w.line(f"call void @llvm.masked.{name}.{suffix(value)}.{suffix(address)}({value.typed}, {pointer}, {mask.typed})")
+
+
+def store_pairs(w: Writer, even: Value, odd: Value, address: Value, mask: Value | None) -> None:
+    """Store two vectors interleaved, as the parts of complex numbers are."""
+    lanes = even.lanes
+    picks = [k // 2 + (k % 2) * lanes for k in range(2 * lanes)]
+    if mask is not None:
+        mask = w.shuffle(w.widen(mask, lanes), None, [k // 2 for k in range(2 * lanes)])
+    store_lanes(w, w.shuffle(even, odd, picks), address, 1, mask)
+
+
+def spread(w: Writer, kind: str, lanes: int, address: Value, stride: Value) -> Value:
+    """The addresses of lanes that are `stride` elements apart."""
+    if stride.constant is not None:
+        return _spread(w, kind, lanes, address, stride.constant)
+    offsets = w.binary("mul", w.widen(stride, lanes), vector_literal("i64", range(lanes)))
+    return w.address(address, kind, offsets)
+
+
+def _spread(w: Writer, kind: str, lanes: int, address: Value, stride: int) -> Value:
+    return w.address(address, kind, vector_literal("i64", [k * stride for k in range(lanes)]))

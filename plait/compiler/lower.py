@@ -1,0 +1,342 @@
+"""Lowering: one group of fused nodes to one kernel of loop IR."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from plait.compiler.evaluate import (
+    Element,
+    Evaluator,
+    KernelSite,
+    flatten_index,
+    number,
+    sizes_product,
+    unflatten_index,
+)
+from plait.compiler.groups import Group, input_map
+from plait.core.dtype import DType, bool_
+from plait.core.graph import CONSTANT, GET, Node
+from plait.ir.build import AccumulatorValue, Builder
+from plait.ir.complex import Complex
+from plait.ir.loop import Buffer, Expr, Index, Kernel, Value, const
+
+WORK_PER_THREAD = 16384  # elements worth waking another thread for
+
+
+def inputs_of(group: Group) -> list[Node]:
+    """Return the nodes that a group reads from memory, in a fixed order."""
+    stored = set(group.members)
+    found: dict[Node, None] = {}
+    for member in group.members:
+        for i in member.inputs:
+            if i not in stored and i.prim is not CONSTANT:
+                found[i] = None
+    return list(found)
+
+
+def results_of(group: Group) -> list[Any]:
+    """Return (node, result number, aval) of every buffer that a group writes."""
+    found: list[Any] = []
+    for node in group.outputs:
+        if isinstance(node.aval, tuple):
+            found += [(node, k, a) for k, a in enumerate(node.aval)]
+        else:
+            found.append((node, 0, node.aval))
+    return found
+
+
+def lower(group: Group, name: str, target: Any) -> Kernel:
+    """Write the kernel of a group; its buffers are `inputs_of(group)` then `results_of(group)`."""
+    return _Lowering(group, name, target).run()
+
+
+def identity_value(op: str, dtype: DType) -> Value:
+    """The neutral element of an accumulate operation in a compute dtype."""
+    if op in ("add", "or", "xor"):
+        return False if dtype is bool_ else 0
+    if op == "mul":
+        return 1
+    if op == "and":
+        return True if dtype is bool_ else -1
+    if dtype is bool_:
+        return op == "min"
+    if dtype.is_floating:
+        return float("inf") if op == "min" else float("-inf")
+    low = -(1 << (dtype.bits - 1)) if dtype.kind == "i" else 0
+    high = (1 << (dtype.bits - (dtype.kind == "i"))) - 1
+    return high if op == "min" else low
+
+
+class _Lowering:
+    def __init__(self, group: Group, name: str, target: Any) -> None:
+        self.group, self.target = group, target
+        self.builder = Builder(name)
+        buffers = {}
+        for k, node in enumerate(inputs_of(group)):
+            buffers[node] = self.declare(f"in{k}", node.aval, False)
+        self.results: dict[tuple[Node, int], Buffer] = {}
+        for k, (node, result, aval) in enumerate(results_of(group)):
+            self.results[node, result] = self.declare(f"out{k}", aval, True)
+        self.evaluator = Evaluator(self.builder, buffers)
+        self.shape: list[Index] = [number(self.builder, n) for n in group.shape]
+
+    def declare(self, name: str, aval: Any, written: bool) -> Buffer:
+        size = sizes_product(self.builder, aval.shape)
+        dtype = aval.dtype
+        if dtype.is_complex:
+            size = const(size) * 2 if isinstance(size, Expr) else size * 2
+        make = self.builder.output if written else self.builder.input
+        return make(name, dtype.real, size)
+
+    def run(self) -> Kernel:
+        if self.group.anchor is not None:
+            self.anchored(self.group.anchor)
+        elif self.group.axes is None:
+            self.elementwise()
+        else:
+            self.rows(self.group.axes)
+        return self.builder.finish()
+
+    # storing
+    def store(self, nodes: Sequence[Node], index: Sequence[Index], guard: Expr | None = None) -> None:
+        """Compute and store members at an index of the group's space; every value is read before any is written."""
+        values = [(n, self.own_index(n, index)) for n in nodes]
+        elements = [(n, where, self.evaluator.read(n, where, guard)) for n, where in values]
+        if len(elements) > 1:
+            elements = [(n, where, self.settle(v)) for n, where, v in elements]
+        for node, where, value in elements:
+            buffer = self.results[node, 0]
+            offset = flatten_index(where, self.evaluator.shape(node))
+            self.evaluator.store(buffer, node.dtype, offset, value, guard)
+
+    def settle(self, value: Element) -> Element:
+        if isinstance(value, Complex):
+            return Complex(self.settle(value.re), self.settle(value.im))
+        return self.builder.local(value.dtype, value).get()
+
+    def own_index(self, node: Node, index: Sequence[Index]) -> list[Index]:
+        where = self.group.members[node]
+        assert where is not None
+        return [0 if a is None else index[a] for a in where]
+
+    # kernels with their own loops
+    def anchored(self, anchor: Node) -> None:
+        group = self.group
+        count = len(anchor.aval) if isinstance(anchor.aval, tuple) else 1
+        follow = self.follow if [o for o in group.outputs if o is not anchor] else None
+        results = [self.results.get((anchor, k)) for k in range(count)]
+        anchor.prim.lower(KernelSite(self.evaluator, anchor, results, self.target, follow))
+
+    def follow(self, value: Element, index: Sequence[Index], guard: Expr | None) -> None:
+        """Store what is fused behind the anchor, at the element that it has just computed."""
+        assert self.group.anchor is not None
+        self.evaluator.bind(self.group.anchor, value)
+        self.store(self.group.outputs, list(index), guard)
+        del self.evaluator.bound[self.group.anchor]
+        self.evaluator.memo.clear()
+
+    # elementwise
+    def elementwise(self) -> None:
+        runs = self.runs(())
+        outer, last = runs[:-1], runs[-1] if runs else []
+        if not outer:
+            extent = self.extent(last)
+            with self.builder.parallel(extent, mark="vector", grain=WORK_PER_THREAD) as i:
+                self.store(self.group.outputs, self.place([(last, i)]))
+            return
+        with self.outer_loop(outer, self.extent(last)) as at, self.builder.vector(0, self.extent(last)) as j:
+            self.store(self.group.outputs, self.place([*at, (last, j)]))
+
+    def runs(self, axes: Sequence[int]) -> list[list[int]]:
+        """Split the axes of the space into runs that one loop can cover.
+
+        Neighbouring axes share a loop where every value in memory holds both, contiguously, or neither, and no view
+        looks at the index. Reduced axes and others never share one.
+        """
+        shape = self.group.shape
+        candidates = [a for a in range(len(shape)) if shape[a] != 1]
+        mergeable = all(self.is_aligned(m) for m in self.group.members)
+        maps = self.maps() if mergeable else []
+        runs: list[list[int]] = []
+        for a in candidates:
+            together = mergeable and runs and (a in axes) == (runs[-1][-1] in axes)
+            if together and all(_contiguous(m, runs[-1][-1], a) for m in maps):
+                runs[-1].append(a)
+            else:
+                runs.append([a])
+        return runs
+
+    def is_aligned(self, node: Node) -> bool:
+        if node.prim.kind == "reduce" or node.prim is GET:
+            return True
+        if self.group.members[node] is None or (node.prim.kind == "view" and not node.inputs):
+            return False
+        if node.prim.kind == "view":
+            return node.prim.name in ("reshape", "broadcast") and self.plain_view(node)
+        return True
+
+    def plain_view(self, node: Node) -> bool:
+        """Whether a reshape or broadcast only adds or removes axes of size 1."""
+        source = [n for n in node.inputs[0].shape if n != 1]
+        if node.prim.name == "reshape":
+            return source == [n for n in node.shape if n != 1]
+        return True
+
+    def maps(self) -> list[Any]:
+        """How everything in memory lies in the space."""
+        from_inputs = []
+        for member, own in self.group.members.items():
+            for position, i in enumerate(member.inputs):
+                if i in self.evaluator.buffers:
+                    from_inputs.append(_map_of(member, position, own))
+        return [*from_inputs, *[self.group.members[o] for o in self.group.outputs]]
+
+    def extent(self, run: Sequence[int]) -> Index:
+        total: Index = 1
+        for a in run:
+            n = self.shape[a]
+            total = total * n if isinstance(total, int) and isinstance(n, int) else const(total) * n
+        return total
+
+    def place(self, positions: Sequence[tuple[list[int], Index]]) -> list[Index]:
+        """Index of the space from the counters of its runs; a run's counter stands on its last axis."""
+        index: list[Index] = [0] * len(self.shape)
+        for run, counter in positions:
+            if run:
+                index[run[-1]] = counter
+        return index
+
+    @contextmanager
+    def outer_loop(self, outer: list[list[int]], inner: Index, lanes: bool = False) -> Iterator[list[Any]]:
+        """The parallel loop over the product of outer runs."""
+        extents = [self.extent(r) for r in outer]
+        total = self.extent([a for r in outer for a in r])
+        work = inner if isinstance(inner, int) else 256
+        grain = max(1, WORK_PER_THREAD // max(1, work))
+        with self.builder.parallel(total, mark="vector" if lanes else "", grain=grain) as p:
+            yield list(zip(outer, unflatten_index(p, extents), strict=True))
+
+    # reductions
+    def rows(self, axes: tuple[int, ...]) -> None:
+        runs = self.runs(axes)
+        inner = [r for r in runs if r[0] in axes]
+        outer = [r for r in runs if r[0] not in axes]
+        if not inner or runs[-1] is inner[-1]:
+            work = self.extent([a for r in inner for a in r])
+            with self.outer_loop(outer, work) as at:
+                self.row(at, inner, vector=True)
+        elif len(outer) == 1:
+            work = self.extent([a for r in inner for a in r])
+            with self.outer_loop(outer, work, lanes=True) as at:
+                self.row(at, inner, vector=False)
+        else:
+            with self.outer_loop(outer[:-1], 256) as at, self.builder.vector(0, self.extent(outer[-1])) as j:
+                self.row([*at, (outer[-1], j)], inner, vector=False)
+
+    def row(self, at: list[Any], inner: list[list[int]], vector: bool) -> None:
+        """One row: its reductions level by level, then what is stored per row, then per element."""
+        for level in self.levels():
+            totals = [self.start(node) for node in level]
+            with self.inner_loops(inner, vector and not any(map(_is_serial, level))) as counters:
+                index = self.place([*at, *zip(inner, counters, strict=True)])
+                for node, total in zip(level, totals, strict=True):
+                    self.accumulate(total, self.evaluator.read(node.inputs[0], index))
+            for node, total in zip(level, totals, strict=True):
+                self.evaluator.bind(node, self.settle(_total(total)))
+        by_row = [o for o in self.group.outputs if self.is_row(o)]
+        by_element = [o for o in self.group.outputs if not self.is_row(o)]
+        if by_row:
+            self.store(by_row, self.place(at))
+        if by_element:
+            with self.inner_loops(inner, vector) as counters:
+                self.store(by_element, self.place([*at, *zip(inner, counters, strict=True)]))
+
+    def is_row(self, node: Node) -> bool:
+        """Whether a value is stored once for each row."""
+        return node.prim.kind == "reduce" or node.shape != self.group.shape
+
+    def levels(self) -> list[list[Node]]:
+        """Reductions grouped so that each level needs only those before it."""
+        depth: dict[Node, int] = {}
+
+        def visit(node: Node) -> int:
+            if node not in self.group.members:
+                return 0
+            if node not in depth:
+                depth[node] = 0
+                below = max([visit(i) for i in node.inputs], default=0)
+                depth[node] = below + (node.prim.kind == "reduce")
+            return depth[node]
+
+        levels: dict[int, list[Node]] = {}
+        for node in reversed(self.group.members):
+            if node.prim.kind == "reduce":
+                levels.setdefault(visit(node), []).append(node)
+        return [levels[k] for k in sorted(levels)]
+
+    @contextmanager
+    def inner_loops(self, inner: list[list[int]], vector: bool) -> Iterator[list[Expr]]:
+        with self.builder.loops([self.extent(r) for r in inner], "vector" if vector else "") as counters:
+            yield counters
+
+    def start(self, node: Node) -> Any:
+        op, dtype = node.prim.lower, node.dtype
+        if dtype.is_complex:
+            if op == "mul":
+                return _Product(self.builder, dtype.real)
+            return [self.builder.accumulator(op, dtype.real, 0) for _ in range(2)]
+        return self.builder.accumulator(op, dtype.compute, identity_value(op, dtype.compute))
+
+    def accumulate(self, total: Any, value: Element) -> None:
+        if isinstance(total, list):
+            total[0].add(value.re)
+            total[1].add(value.im)
+        else:
+            total.add(value)
+
+
+class _Product:
+    """A running complex product."""
+
+    def __init__(self, builder: Builder, dtype: DType) -> None:
+        self.re, self.im = builder.local(dtype, 1.0), builder.local(dtype, 0.0)
+        self.builder = builder
+
+    def add(self, value: Complex) -> None:
+        product = self.get() * value
+        re, im = (self.builder.local(p.dtype, p) for p in (product.re, product.im))
+        self.re.set(re.get())
+        self.im.set(im.get())
+
+    def get(self) -> Complex:
+        return Complex(self.re.get(), self.im.get())
+
+
+def _total(total: Any) -> Element:
+    if isinstance(total, (AccumulatorValue, _Product)):
+        return total.get()
+    return Complex(total[0].get(), total[1].get())
+
+
+def _is_serial(node: Node) -> bool:
+    return bool(node.dtype.is_complex and node.prim.lower == "mul")
+
+
+def _map_of(member: Node, position: int, own: Any) -> Any:
+    from_kind = member.prim.kind
+    if from_kind == "reduce":
+        source = member.inputs[position]
+        return tuple(None if n == 1 else i for i, n in enumerate(source.shape))
+    return input_map(member, position, own)
+
+
+def _contiguous(where: Any, first: int, second: int) -> bool:
+    """Whether a value that lies as `where` moves through both axes as through one."""
+    if where is None:
+        return False
+    present = [a for a in where if a is not None]
+    if (first in present) != (second in present):
+        return False
+    return first not in present or present.index(second) == present.index(first) + 1

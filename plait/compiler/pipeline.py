@@ -1,0 +1,360 @@
+"""The pipeline: from the nodes that are wanted to a plan of kernel launches, jumps and memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from plait.compiler.abstract import flatten_group, generalize
+from plait.compiler.fuse import fuse
+from plait.compiler.groups import Group
+from plait.compiler.kernels import ADVANCE, COPY, START, STORE_ROW, Source, group_buffers, group_source
+from plait.compiler.memory import Interval, extend_over_loops, plan
+from plait.compiler.simplify import expand, simplify
+from plait.core.aval import Aval, aval
+from plait.core.dtype import int64
+from plait.core.errors import GradientError, InternalError, message
+from plait.core.graph import CONSTANT, GET, PLACEHOLDER, Graph, Node, inline, placeholder, toposort
+from plait.core.primitive import P
+
+
+@dataclass(eq=False, slots=True)
+class Value:
+    """Memory of a program: `place` is "input", "output" or "temporary" (at `offset` of the arena)."""
+
+    nbytes: int
+    place: str
+    index: int = -1
+    offset: int = 0
+
+
+@dataclass(slots=True)
+class Launch:
+    """Run a kernel on values (inputs then results) with named integer arguments."""
+
+    source: Source
+    values: list[Value]
+    scalars: dict[str, int]
+    workspaces: list[Value] = field(default_factory=list)
+    elementwise: bool = False  # every input as large as a result is read only at the element being written
+
+
+@dataclass(eq=False, slots=True)
+class Label:
+    """A place to jump to."""
+
+
+@dataclass(slots=True)
+class Jump:
+    """Go to `label`; with `unless`, only where that boolean is false."""
+
+    label: Label
+    unless: Value | None = None
+
+
+@dataclass(slots=True)
+class HostCall:
+    """Call a Python function on the values of `inputs`; it fills `results`."""
+
+    function: Callable[..., Any]
+    inputs: list[tuple[Value, Aval]]
+    results: list[tuple[Value, Aval]]
+
+
+Step = Launch | Label | Jump | HostCall
+
+
+@dataclass(slots=True)
+class Plan:
+    """A compiled program before its code is loaded."""
+
+    steps: list[Step]
+    inputs: list[Value]
+    outputs: list[Value]
+    values: list[Value]
+    loops: list[tuple[Label, Label]]
+    arena: int = 0
+
+    def donate(self, wanted: dict[int, int]) -> dict[int, int]:
+        """Let outputs take over the memory of inputs.
+
+        `wanted` maps outputs to inputs of the same size. An output is written in place where nothing reads the
+        input afterwards and its kernel reads the input only at the element that it writes; elsewhere it is
+        computed in the arena and copied at the end. Returns `wanted`.
+        """
+        for k, i in wanted.items():
+            source, result = self.inputs[i], self.outputs[k]
+            if not self.is_in_place(source, result):
+                final = Value(result.nbytes, "output", k)
+                result.place, result.index = "temporary", -1
+                self.values.append(final)
+                self.outputs[k] = final
+                self.steps.append(Launch(COPY, [result, final], {"bytes": result.nbytes}))
+        return wanted
+
+    def is_in_place(self, source: Value, result: Value) -> bool:
+        """Whether writing `result` over `source` changes no other read of `source`."""
+        writers = [k for k, s in enumerate(self.steps) if result in _touched(s)]
+        readers = [k for k, s in enumerate(self.steps) if source in _touched(s)]
+        if not writers or self.loops or any(isinstance(s, Jump) for s in self.steps):
+            return False
+        first = min(writers)
+        step = self.steps[first]
+        same_element = isinstance(step, Launch) and step.elementwise
+        return all(k < first or (k == first and same_element) for k in readers)
+
+    def place(self) -> None:
+        """Lay out the temporaries; workspaces of launches must be known by now."""
+        used: dict[Value, Interval] = {}
+        position = {id(s): k for k, s in enumerate(self.steps)}
+        for k, step in enumerate(self.steps):
+            for value in _touched(step):
+                if value.place == "temporary":
+                    interval = used.setdefault(value, Interval(value.nbytes, k, k))
+                    interval.last = k
+        extend_over_loops(list(used.values()), [(position[id(a)], position[id(b)]) for a, b in self.loops])
+        offsets, self.arena = plan(list(used.values()))
+        for value, offset in zip(used, offsets, strict=True):
+            value.offset = offset
+
+
+def _touched(step: Step) -> list[Value]:
+    if isinstance(step, Launch):
+        return step.values + step.workspaces
+    if isinstance(step, HostCall):
+        return [v for v, _ in step.inputs + step.results]
+    return [step.unless] if isinstance(step, Jump) and step.unless is not None else []
+
+
+def compile_nodes(outputs: Sequence[Node], leaves: Sequence[Node], fused: bool = True) -> Plan:
+    """Compile the computation of `outputs` from `leaves`.
+
+    With `fused` false every operation is one shape-generic kernel (the first tier). Outputs may repeat and may
+    be leaves; each gets memory of its own.
+    """
+    return Compiler(fused).compile(outputs, leaves)
+
+
+class Compiler:
+    """Builds one plan."""
+
+    def __init__(self, fused: bool) -> None:
+        self.fused = fused
+        self.steps: list[Step] = []
+        self.values: list[Value] = []
+        self.loops: list[tuple[Label, Label]] = []
+        self.home: dict[tuple[Node, int], Value] = {}
+
+    def compile(self, outputs: Sequence[Node], leaves: Sequence[Node]) -> Plan:
+        inputs = [self.value(leaf.aval.nbytes, "input", k) for k, leaf in enumerate(leaves)]
+        for leaf, value in zip(leaves, inputs, strict=True):
+            self.home[leaf, 0] = value
+        found = self.body(outputs)
+        results: list[Value] = []
+        for k, (node, value) in enumerate(zip(outputs, found, strict=True)):
+            if value.place != "temporary":
+                copy = self.value(node.aval.nbytes, "output", k)
+                self.copy(value, copy)
+                value = copy
+            value.place, value.index = "output", k
+            results.append(value)
+        return Plan(self.steps, inputs, results, self.values, self.loops)
+
+    def value(self, nbytes: int, place: str = "temporary", index: int = -1) -> Value:
+        made = Value(nbytes, place, index)
+        self.values.append(made)
+        return made
+
+    def stop(self, node: Node) -> bool:
+        return (node, 0) in self.home or node.prim is CONSTANT
+
+    def body(self, outputs: Sequence[Node]) -> list[Value]:
+        """Append the steps that compute `outputs`; returns where they are."""
+        wanted = [P.broadcast(o, shape=(), axes=()) if o.prim is CONSTANT else o for o in outputs]
+        if self.fused:
+            wanted = simplify(wanted, self.stop)
+            for group in fuse(wanted, self.stop):
+                self.emit_group(group)
+        else:
+            wanted = expand(wanted, self.stop)
+            for node in toposort(wanted, self.stop):
+                if not self.stop(node) and node.prim is not GET:
+                    self.emit_node(node)
+        return [self.resolve(o) for o in wanted]
+
+    def resolve(self, node: Node) -> Value:
+        """Return the memory of a node."""
+        if node.prim is GET:
+            producer, index = node.inputs[0], node.params["index"]
+            if producer.prim.name == "barrier":
+                return self.resolve(producer.inputs[index])
+            return self.home[producer, index]
+        found = self.home.get((node, 0))
+        if found is None:
+            if node.prim is PLACEHOLDER:
+                raise InternalError(f"{node!r} belongs to another graph (recorded at {node.source})")
+            raise InternalError(f"{node!r} has no memory")
+        return found
+
+    # kernels
+    def emit_node(self, node: Node) -> None:
+        if node.prim.kind == "call":
+            self.emit_call(node)
+            return
+        group, scalars, inputs = generalize(node)
+        values: dict[Node, Value] = {}
+        originals = list(dict.fromkeys(i for i in node.inputs if i.prim is not CONSTANT))
+        for made, original in zip(inputs, originals, strict=True):
+            values[made] = self.resolve(original)
+        self.launch(group, scalars, values, {group.outputs[0]: node})
+
+    def emit_group(self, group: Group) -> None:
+        anchor = group.anchor
+        if anchor is not None and anchor.prim.kind == "call":
+            self.emit_call(anchor)
+            return
+        flat = flatten_group(group)
+        if flat is None:
+            values = {i: self.resolve(i) for i in group_buffers(group)[0]}
+            self.launch(group, {}, values, {o: o for o in group.outputs})
+            return
+        generic, scalars, new = flat
+        old = {n: o for o, n in new.items() if o not in group.members}
+        values = {i: self.resolve(old[i]) for i in group_buffers(generic)[0]}
+        self.launch(generic, scalars, values, {new[o]: o for o in group.outputs})
+
+    def launch(
+        self, group: Group, scalars: dict[str, int], inputs: dict[Node, Value], results: dict[Node, Node],
+        elementwise: bool = False,
+    ) -> None:  # fmt: skip
+        reads, writes = group_buffers(group)
+        values = [inputs[i] for i in reads]
+        for node, index, _ in writes:
+            original = results[node]
+            result = original.aval[index] if isinstance(original.aval, tuple) else original.aval
+            self.home[original, index] = value = self.value(result.nbytes)
+            values.append(value)
+        self.steps.append(Launch(group_source(group), values, scalars, elementwise=elementwise))
+
+    def copy(self, source: Value, result: Value) -> None:
+        self.steps.append(Launch(COPY, [source, result], {"bytes": source.nbytes}))
+
+    # control flow
+    def emit_call(self, node: Node) -> None:
+        name = node.prim.name
+        if name == "barrier":
+            return
+        if name not in _CALLS:
+            raise GradientError(message(f"Cannot compute {name}: {node.prim.lower.reason} (recorded at {node.source})"))
+        _CALLS[name](self, node)
+
+    def results(self, node: Node, count: int | None = None) -> list[Value]:
+        avals: Any = node.aval
+        made = [self.value(a.nbytes) for a in avals[:count]]
+        for k, value in enumerate(made):
+            self.home[node, k] = value
+        return made
+
+    def run_body(self, graph: Graph, arguments: Sequence[Node]) -> list[Value]:
+        """Append the steps of a body; the arguments are nodes that have memory or are computed from such.
+
+        What is computed inside is forgotten afterwards: the body may not run, or run again.
+        """
+        outside = dict(self.home)
+        found = self.body(inline(graph, arguments))
+        self.home = outside
+        return found
+
+    def handle(self, value: Value, like: Aval) -> Node:
+        """Return a node that stands for memory."""
+        node = placeholder(like)
+        self.home[node, 0] = value
+        return node
+
+    def assign(self, sources: Sequence[Value], results: Sequence[Value]) -> None:
+        """Copy values, all read before any is written."""
+        staged = []
+        for source, result in zip(sources, results, strict=True):
+            if source is result:
+                continue
+            if source in results:
+                copy = self.value(source.nbytes)
+                self.copy(source, copy)
+                source = copy
+            staged.append((source, result))
+        for source, result in staged:
+            self.copy(source, result)
+
+    def cond(self, node: Node) -> None:
+        operands = list(node.inputs[1:])
+        arguments = [self.handle(self.resolve(o), o.aval) if o.prim is not CONSTANT else o for o in operands]
+        predicate = self.memory_of(node.inputs[0])
+        results = self.results(node)
+        otherwise, end = Label(), Label()
+        self.steps.append(Jump(otherwise, predicate))
+        self.assign(self.run_body(node.params["true"], arguments), results)
+        self.steps += [Jump(end), otherwise]
+        self.assign(self.run_body(node.params["false"], arguments), results)
+        self.steps.append(end)
+
+    def memory_of(self, node: Node) -> Value:
+        return self.body([node])[0] if node.prim is CONSTANT else self.resolve(node)
+
+    def while_loop(self, node: Node) -> None:
+        c, b = node.params["num_consts"]
+        arguments = [o if o.prim is CONSTANT else self.handle(self.resolve(o), o.aval) for o in node.inputs[: c + b]]
+        starts = [self.memory_of(o) for o in node.inputs[c + b :]]
+        carry = self.results(node)
+        self.assign(starts, carry)
+        handles = [self.handle(v, a) for v, a in zip(carry, node.aval, strict=True)]  # type: ignore[arg-type]
+        begin, end = Label(), Label()
+        self.steps.append(begin)
+        (predicate,) = self.run_body(node.params["condition"], [*arguments[:c], *handles])
+        self.steps.append(Jump(end, predicate))
+        self.assign(self.run_body(node.params["body"], [*arguments[c:], *handles]), carry)
+        self.steps += [Jump(begin), end]
+        self.loops.append((begin, end))
+
+    def scan(self, node: Node) -> None:
+        n, c, length = node.params["num_consts"], node.params["num_carry"], node.params["length"]
+        consts = [o if o.prim is CONSTANT else self.handle(self.resolve(o), o.aval) for o in node.inputs[:n]]
+        starts = [self.memory_of(o) for o in node.inputs[n : n + c]]
+        xs = [self.handle(self.resolve(o), o.aval) for o in node.inputs[n + c :]]
+        results = self.results(node)
+        carry, ys = results[:c], results[c:]
+        self.assign(starts, carry)
+        counter, more = self.value(8), self.value(1)
+        reverse = node.params["reverse"]
+        first, step = (length - 1, -1) if reverse else (0, 1)
+        self.steps.append(Launch(START, [counter, more], {"first": first, "length": length}))
+        begin, end = Label(), Label()
+        self.steps += [begin, Jump(end, more)]
+        at = self.handle(counter, aval(int64))
+        handles = [self.handle(v, a) for v, a in zip(carry, node.aval, strict=False)]  # type: ignore[arg-type]
+        found = self.run_body(node.params["body"], [*consts, *handles, *[_element(x, at) for x in xs]])
+        for y, value in zip(ys, found[c:], strict=True):
+            self.steps.append(Launch(STORE_ROW, [value, counter, y], {"bytes": value.nbytes}))
+        self.assign(found[:c], carry)
+        self.steps.append(Launch(ADVANCE, [counter, more], {"step": step, "length": length}))
+        self.steps += [Jump(begin), end]
+        self.loops.append((begin, end))
+
+    def callback(self, node: Node) -> None:
+        inputs = [(self.memory_of(i), i.aval) for i in node.inputs]
+        results = self.results(node)
+        pairs = list(zip(results, node.aval, strict=True))  # type: ignore[arg-type]
+        self.steps.append(HostCall(node.params["function"], inputs, pairs))
+
+
+def _element(xs: Node, at: Node) -> Node:
+    """The slice of `xs` at the loop counter."""
+    return P.gather(xs, at, axes=(0,), mode="clip")
+
+
+_CALLS: dict[str, Callable[[Compiler, Node], None]] = {
+    "cond": Compiler.cond,
+    "while_loop": Compiler.while_loop,
+    "scan": Compiler.scan,
+    "callback": Compiler.callback,
+}

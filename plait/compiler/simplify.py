@@ -1,0 +1,193 @@
+"""Simplification: expansion into primitives with a kernel, inlining, common subexpressions, algebra."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import prod
+from typing import Any
+
+from plait.compiler.fuse import is_constant
+from plait.core.aval import is_static
+from plait.core.graph import CONSTANT, GET, Node, inline, record, recorder, toposort
+from plait.core.primitive import P
+
+INLINED = ("checkpoint", "custom_jvp", "custom_vjp")
+_CHUNK = 16384  # elements that one task of a split reduction sums
+_SPLIT_FROM = 65536
+
+
+def expand(outputs: Sequence[Node], stop: Callable[[Node], bool]) -> list[Node]:
+    """Rewrite "expand" primitives and inlined calls until none is left."""
+    while True:
+        result: dict[Node, Any] = {}
+        changed = False
+        for node in toposort(outputs, stop):
+            if stop(node) or not node.inputs:
+                result[node] = node
+                continue
+            inputs = tuple([result[i] for i in node.inputs])
+            if node.prim is GET and isinstance(inputs[0], list):
+                result[node] = inputs[0][node.params["index"]]
+                continue
+            current = node if all(a is b for a, b in zip(inputs, node.inputs, strict=True)) else _record_at(node, inputs)
+            if node.prim.kind == "expand" or node.prim.name in INLINED:
+                changed = True
+                previous, recorder.location = recorder.location, node
+                inlined = node.prim.name in INLINED
+                result[node] = inline(node.params["body"], inputs) if inlined else node.prim.lower(current)
+                recorder.location = previous
+            else:
+                result[node] = current
+        outputs = [result[o] for o in outputs]
+        if not changed:
+            return list(outputs)
+
+
+def _record_at(node: Node, inputs: tuple[Node, ...]) -> Node:
+    previous, recorder.location = recorder.location, node
+    try:
+        return record(node.prim, inputs, node.params)
+    finally:
+        recorder.location = previous
+
+
+def simplify(outputs: Sequence[Node], stop: Callable[[Node], bool]) -> list[Node]:
+    """Return equal outputs with fewer nodes."""
+    outputs = expand(outputs, stop)
+    known: dict[Any, Node] = {}
+    result: dict[Node, Node] = {}
+    for node in toposort(outputs, stop):
+        if stop(node) or not node.inputs and node.prim.kind == "leaf":
+            result[node] = node
+            continue
+        inputs = tuple([result[i] for i in node.inputs])
+        key = (node.prim, node.params, inputs)
+        found = known.get(key)
+        if found is None:
+            previous, recorder.location = recorder.location, node
+            try:
+                current = node if inputs == node.inputs else record(node.prim, inputs, node.params)
+                found = known[key] = algebra(current)
+            finally:
+                recorder.location = previous
+        result[node] = found
+    return [result[o] for o in outputs]
+
+
+def _value(node: Node) -> Any:
+    if node.prim is CONSTANT:
+        return node.value
+    return node.inputs[0].value if is_constant(node) else None
+
+
+def algebra(node: Node) -> Node:
+    """Return a simpler equal node, or the node."""
+    rule = _RULES.get(node.prim.name)
+    return node if rule is None else rule(node)
+
+
+def _neutral(node: Node, value: float, either: bool) -> Node:
+    a, b = node.inputs
+    if _value(b) == value and _is(b, value) and a.aval is node.aval:
+        return a
+    if either and _is(a, value) and b.aval is node.aval:
+        return b
+    return node
+
+
+def _is(node: Node, value: float) -> bool:
+    found = _value(node)
+    return isinstance(found, (int, float, complex)) and not isinstance(found, bool) and found == value
+
+
+def _convert(node: Node) -> Node:
+    return node.inputs[0] if node.inputs[0].dtype is node.dtype else node
+
+
+def _transpose(node: Node) -> Node:
+    (x,), permutation = node.inputs, node.params["permutation"]
+    if permutation == tuple(range(x.ndim)):
+        return x
+    if x.prim.name == "transpose":
+        inner = x.params["permutation"]
+        return _transpose(P.transpose(x.inputs[0], permutation=tuple(inner[p] for p in permutation)))
+    return node
+
+
+def _reshape(node: Node) -> Node:
+    (x,) = node.inputs
+    if x.shape == node.shape:
+        return x
+    if x.prim.name == "reshape":
+        return _reshape(P.reshape(x.inputs[0], shape=node.shape))
+    return node
+
+
+def _broadcast(node: Node) -> Node:
+    (x,) = node.inputs
+    if x.shape == node.shape and x.prim is not CONSTANT:
+        return x
+    if x.prim.name == "broadcast":
+        axes = tuple(node.params["axes"][a] for a in x.params["axes"])
+        return P.broadcast(x.inputs[0], shape=node.shape, axes=axes)
+    return node
+
+
+def _slice(node: Node) -> Node:
+    return node.inputs[0] if node.inputs[0].aval is node.aval else node
+
+
+def _reduce(node: Node) -> Node:
+    """Split a long reduction with few results into two, so that it spreads over threads in a fixed order."""
+    (x,), axes = node.inputs, node.params["axes"]
+    if not axes:
+        return x
+    if not is_static(x.shape) or node.prim.lower not in ("add", "min", "max", "and", "or") or x.dtype.is_complex:
+        return node
+    length = prod(x.shape[a] for a in axes)  # type: ignore[misc]
+    rows = x.aval.size // max(1, length)
+    if x.aval.size < _SPLIT_FROM:
+        return node
+    if axes == tuple(range(x.ndim)) and length > 2 * _CHUNK:
+        flat = P.reshape(x, shape=(length,))
+        return _in_chunks(node, flat, length, _CHUNK)
+    leading = axes == tuple(range(len(axes)))
+    if leading and rows <= 64 and length > 1024:
+        flat = P.reshape(x, shape=(length, *x.shape[len(axes) :]))
+        return _in_chunks(node, flat, length, max(64, _CHUNK // max(1, rows)))
+    return node
+
+
+def _in_chunks(node: Node, x: Node, length: int, chunk: int) -> Node:
+    chunk = next((c for c in range(chunk, chunk // 2, -1) if length % c == 0), chunk)
+    whole = length // chunk
+    rest = x.shape[1:]
+    head = x if whole * chunk == length else _rows(x, 0, whole * chunk)
+    partial = node.prim(P.reshape(head, shape=(whole, chunk, *rest)), axes=(1,))
+    if whole * chunk != length:
+        tail = node.prim(_rows(x, whole * chunk, length), axes=(0,))
+        partial = P.concatenate(partial, P.reshape(tail, shape=(1, *rest)), axis=0)
+    return node.prim(partial, axes=(0,))
+
+
+def _rows(x: Node, low: int, high: int) -> Node:
+    ends = (high, *x.shape[1:])
+    return P.slice(x, starts=(low, *[0] * (x.ndim - 1)), limits=ends, strides=(1,) * x.ndim)
+
+
+_RULES: dict[str, Callable[[Node], Node]] = {
+    "add": lambda n: _neutral(n, 0, True),
+    "sub": lambda n: _neutral(n, 0, False),
+    "mul": lambda n: _neutral(n, 1, True),
+    "div": lambda n: _neutral(n, 1, False),
+    "convert": _convert,
+    "transpose": _transpose,
+    "reshape": _reshape,
+    "broadcast": _broadcast,
+    "slice": _slice,
+    "reduce_sum": _reduce,
+    "reduce_max": _reduce,
+    "reduce_min": _reduce,
+    "reduce_and": _reduce,
+    "reduce_or": _reduce,
+}

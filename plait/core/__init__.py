@@ -1,0 +1,1 @@
+"""The graph: dtypes, avals, primitives, nodes and the ways to record them."""

@@ -1,0 +1,78 @@
+"""Abstract values: dtype and shape, interned so that equality is identity."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import prod
+from typing import Union
+
+from plait.core.dtype import DType
+
+
+class Dim:
+    """A symbolic size: an integer known only at run time.
+
+    Two symbols are equal when they are the same object. `hint` is one size that it has had.
+    """
+
+    __slots__ = ("name", "hint", "slot")
+
+    def __init__(self, name: str, hint: int = 0, slot: int = -1) -> None:
+        self.name, self.hint, self.slot = name, hint, slot
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+Size = Union[int, Dim]
+
+
+class Aval:
+    """What is known of a value before it is computed: `dtype` and `shape` (integers or `Dim`)."""
+
+    __slots__ = ("dtype", "shape", "ndim", "__weakref__")
+    dtype: DType
+    shape: tuple[Size, ...]
+    ndim: int
+
+    def __repr__(self) -> str:
+        return f"{self.dtype.name}[{','.join(map(str, self.shape))}]"
+
+    def __deepcopy__(self, memo: object) -> Aval:
+        return self
+
+    @property
+    def size(self) -> int:
+        """Number of elements; needs every dimension to be an integer."""
+        return prod(self.shape)  # type: ignore[arg-type]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the dense row-major value."""
+        return self.size * self.dtype.itemsize
+
+    def with_shape(self, shape: Iterable[Size]) -> Aval:
+        """Return the aval of the same dtype with another shape."""
+        return aval(self.dtype, tuple(shape))
+
+    def with_dtype(self, dtype: DType) -> Aval:
+        """Return the aval of the same shape with another dtype."""
+        return aval(dtype, self.shape)
+
+
+_INTERNED: dict[tuple[DType, tuple[Size, ...]], Aval] = {}
+
+
+def aval(dtype: DType, shape: tuple[Size, ...] = ()) -> Aval:
+    """Return the one `Aval` for this dtype and shape."""
+    found = _INTERNED.get((dtype, shape))
+    if found is None:
+        found = object.__new__(Aval)
+        found.dtype, found.shape, found.ndim = dtype, shape, len(shape)
+        found = _INTERNED.setdefault((dtype, shape), found)
+    return found
+
+
+def is_static(shape: Iterable[Size]) -> bool:
+    """Whether every size is an integer."""
+    return all(isinstance(s, int) for s in shape)

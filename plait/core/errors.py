@@ -1,0 +1,55 @@
+"""Errors: user mistakes and internal faults are different types; every message has received, expected, fix."""
+
+from __future__ import annotations
+
+
+class PlaitError(Exception):
+    """Base of every error that plait raises."""
+
+
+class ShapeError(PlaitError, ValueError):
+    """Shapes, axes or sizes that do not fit together."""
+
+
+class DTypeError(PlaitError, TypeError):
+    """A dtype that the operation does not accept."""
+
+
+class IndexOutOfRangeError(PlaitError, IndexError):
+    """An index beyond the end of its axis."""
+
+
+class ArgumentError(PlaitError, ValueError):
+    """An argument value outside what the function accepts."""
+
+
+class ArgumentTypeError(PlaitError, TypeError):
+    """An argument of a type that the function does not accept."""
+
+
+class AbstractValueError(PlaitError, TypeError):
+    """Python looked at a value that is not known while a function is staged."""
+
+
+class GradientError(PlaitError, RuntimeError):
+    """Automatic differentiation was asked for something undefined."""
+
+
+class OutOfMemoryError(PlaitError, MemoryError):
+    """The system has no memory left for a buffer."""
+
+
+class InternalError(PlaitError, RuntimeError):
+    """A broken invariant inside plait: please report it."""
+
+
+def message(what: str, received: object = None, expected: object = None, fix: str | None = None) -> str:
+    """Build the text of an error: what happened, what was received and expected, and how to fix it."""
+    parts = [what.rstrip(".") + "."]
+    if received is not None:
+        parts.append(f"Received: {received}.")
+    if expected is not None:
+        parts.append(f"Expected: {expected}.")
+    if fix is not None:
+        parts.append(f"Fix: {fix.rstrip('.')}.")
+    return " ".join(parts)

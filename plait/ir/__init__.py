@@ -1,0 +1,1 @@
+"""Target-neutral loop IR: loops, loads, stores and scalar arithmetic, with vector and parallel marks."""

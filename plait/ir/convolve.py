@@ -1,0 +1,500 @@
+"""Convolution in loop IR: implicit matrix multiplications over a padded copy of the input, and direct loops.
+
+y[n, o, p] = sum over (c, t) of w[o, c, t] * x[n, c, p * stride + t * dilation - low], for each group.
+
+The padded copy holds what strides, padding and dilation make of the input, once: after it every tap is a shift of
+one contiguous array, and packing a panel of patches is a plain copy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from plait.core.dtype import DType, bool_, int64
+from plait.ir.build import Builder, both
+from plait.ir.gemm import (
+    Block,
+    Gemm,
+    Layout,
+    Sum,
+    Tile,
+    ceil_div,
+    choose_tile,
+    column_packer,
+    grain,
+    is_contiguous,
+    larger,
+    multiply,
+    product,
+    row_packer,
+    smaller,
+)
+from plait.ir.loop import Buffer, Expr, Index, binary, const, select
+
+Position = Sequence[Index]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """One spatial axis: the output at p reads the input at (p * stride + tap * dilation - low) / spacing.
+
+    `spacing` (the dilation of the input) leaves only the positions that it divides.
+    """
+
+    size: Index
+    out: Index
+    taps: Index
+    stride: int
+    low: int
+    spacing: int
+    dilation: int
+
+    @property
+    def reach(self) -> Index:
+        """Distance from the first tap to the last."""
+        return (self.taps - 1) * self.dilation
+
+    @property
+    def phases(self) -> int:
+        """Residues modulo the stride that the taps touch."""
+        return min(self.stride, self.reach + 1) if isinstance(self.reach, int) else self.stride
+
+    @property
+    def quotients(self) -> Index:
+        """Length of one residue of the padded axis."""
+        return self.out + self.reach // self.stride
+
+    @property
+    def padded(self) -> Index:
+        """Length of the padded axis, as far as it is read."""
+        return (self.out - 1) * self.stride + self.reach + 1
+
+    @property
+    def covered(self) -> Index:
+        """Length of the padded axis that all its residues hold."""
+        return (self.quotients - 1) * self.stride + self.phases
+
+    @property
+    def is_trivial(self) -> bool:
+        """Whether the output position is the input position."""
+        return isinstance(self.taps, int) and (self.taps, self.stride, self.low, self.spacing) == (1, 1, 0, 1)
+
+    def source(self, padded: Index) -> tuple[Index, Expr | None]:
+        """Return the input position for a padded one (kept in range) and whether there is one."""
+        within = isinstance(self.size, int) and isinstance(self.covered, int) and self.covered <= self.size
+        if self.low == 0 and self.spacing == 1 and within:
+            return padded, None
+        place = const(padded) - self.low
+        inside = (place >= 0) & (place < (const(self.size) - 1) * self.spacing + 1)
+        if self.spacing == 1:
+            return place, inside
+        place = binary("max", place, const(0))
+        return place // self.spacing, inside & (place % self.spacing).eq(0)
+
+
+@dataclass(slots=True)
+class Convolution:
+    """Sizes and element access of one convolution; channels count within a group.
+
+    `read_x(n, channel, position, guard)`, `read_w(group, o, c, taps)` and `read_y(n, channel, position)` give an
+    element, `write` takes the index of the result and a value. Channels of x and y run over all groups.
+    """
+
+    windows: Sequence[Window]
+    images: Index
+    groups: int
+    inputs: Index
+    outputs: Index
+    dtype: DType
+    target: Any
+    read_x: Callable[..., Any]
+    read_w: Callable[..., Any]
+    read_y: Callable[..., Any]
+    write: Callable[..., None]
+
+    @property
+    def out(self) -> list[Index]:
+        """Spatial sizes of y."""
+        return [w.out for w in self.windows]
+
+    @property
+    def taps(self) -> list[Index]:
+        """Spatial sizes of w."""
+        return [w.taps for w in self.windows]
+
+
+def flat(index: Sequence[Index], sizes: Sequence[Index]) -> Index:
+    """Row-major offset of an index."""
+    result: Index = 0
+    for i, n in zip(index, sizes, strict=True):
+        result = result * n + i if not isinstance(result, int) or result else i
+    return result
+
+
+def unflat(offset: Index, sizes: Sequence[Index]) -> list[Index]:
+    """Inverse of `flat`; the first size is not needed."""
+    result: list[Index] = []
+    for n in reversed(sizes[1:]):
+        result.append(offset % n)
+        offset = offset // n
+    return [offset, *reversed(result)]
+
+
+def _guarded(value: Any, guard: Expr | None) -> Any:
+    """The value, or zero where the guard is false: a read through fused operations need not give zero itself."""
+    if guard is None or (isinstance(value, Expr) and value.op == "load" and value.args[1:] == (guard,)):
+        return value
+    if isinstance(value, Expr):
+        return select(guard, value, const(0, value.dtype))
+    return type(value)(_guarded(value.re, guard), _guarded(value.im, guard))
+
+
+@contextmanager
+def segments(b: Builder, first: Index, count: Index, pitch: Index, width: Index) -> Iterator[tuple[Expr, Index, Expr, Expr]]:
+    """Loop over the rows that the range [first, first + count) crosses, where rows are `pitch` long and `width` valid.
+
+    Yields (row, its column at the range's beginning, low, high): the valid part is `low <= j < high` counted from
+    `first`, and element j lies at column `column + j`, which may count from before the row.
+    """
+    with b.loop(first // pitch, (first + count + (pitch - 1)) // pitch) as row:
+        start = const(row * pitch)
+        low = larger(start - first, 0)
+        high = smaller(start + width - first, count)
+        yield row, const(first) - start, const(low), const(high)
+
+
+def clear_end(b: Builder, copy: Buffer, size: Index, count: int) -> None:
+    """Zero what the last panel reads beyond the end of a copy: stale memory may hold subnormal numbers."""
+    with b.vector(0, count) as i:
+        b.store(copy, size + i, 0)
+
+
+def padded_value(c: Convolution, n: Index, channel: Index, place: Position) -> Any:
+    """The element of the padded input, zero in the padding."""
+    position: list[Index] = []
+    guard: Expr | None = None
+    for w, u in zip(c.windows, place, strict=True):
+        source, inside = w.source(u)
+        position.append(source)
+        guard = both(guard, inside)
+    return _guarded(c.read_x(n, channel, position, guard), guard)
+
+
+# direct loops
+
+
+def convolve_directly(b: Builder, c: Convolution) -> None:
+    """One output row at a time, along its last axis: for few output channels in a group (depthwise), and complex."""
+    *outer, last = c.out
+    channels = c.groups * c.outputs
+    work = 2 * product([last, c.inputs, *c.taps])
+    with b.parallel(c.images * channels * product(outer), grain=grain(work)) as p:
+        n, channel, *rows = unflat(p, [c.images, channels, *outer])
+        group, o = channel // c.outputs, channel % c.outputs
+        with b.vector(0, last) as column:
+            total = Sum(b, c.dtype)
+            mark = "unroll" if all(isinstance(t, int) and t <= 8 for t in c.taps) else ""
+            with b.loop(0, c.inputs) as i, b.loops(c.taps, mark) as taps:
+                x = padded_value(c, n, group * c.inputs + i, _places(c, [*rows, column], taps))
+                total.add(c.read_w(group, o, i, taps), x)
+            c.write(n, channel, [*rows, column], total.get())
+
+
+def weigh_directly(b: Builder, c: Convolution) -> None:
+    """The gradient of the weights, one weight at a time: for few channels in a group, and complex."""
+    *outer, last = c.out
+    channels = c.groups * c.outputs
+    work = 2 * product([c.images, *c.out])
+    with b.parallel(channels * c.inputs * product(c.taps), grain=grain(work)) as p:
+        channel, i, *taps = unflat(p, [channels, c.inputs, *c.taps])
+        group = channel // c.outputs
+        totals = [b.accumulator("add", c.dtype.real, 0) for _ in range(2 if c.dtype.is_complex else 1)]
+        with b.loops([c.images, *outer]) as at, b.vector(0, last) as column:
+            n, *rows = at
+            x = padded_value(c, n, group * c.inputs + i, _places(c, [*rows, column], taps))
+            value = c.read_y(n, channel, [*rows, column]) * x
+            for total, part in zip(totals, (value.re, value.im) if c.dtype.is_complex else (value,), strict=True):
+                total.add(part)
+        parts = [t.get() for t in totals]
+        c.write(channel, i, taps, type(value)(*parts) if c.dtype.is_complex else parts[0])
+
+
+def _places(c: Convolution, position: Position, taps: Position) -> list[Index]:
+    """Where a tap of an output lies in the padded input."""
+    return [p * w.stride + t * w.dilation for w, p, t in zip(c.windows, position, taps, strict=True)]
+
+
+# y from x and w
+
+
+def convolve(b: Builder, c: Convolution) -> None:
+    """y as a matrix product for each group: weights times patches, with the patches of a panel packed on the way."""
+    k = product([c.inputs, *c.taps])
+    tile = choose_tile(c.target, c.dtype, k)
+    patches = _Direct(b, c, tile) if all(w.is_trivial for w in c.windows) else _Patches(b, c, tile)
+
+    def read(group: Index, o: Index, at: Index) -> Any:
+        channel, *taps = unflat(at, [c.inputs, *c.taps])
+        return c.read_w(group, o, channel, taps)
+
+    along_k = is_contiguous(lambda i: read(0, 0, i))
+    layout, pack_a = (row_packer if along_k else column_packer)(b, tile, read, c.outputs)
+    g = Gemm(c.groups, c.outputs, patches.columns, k, c.dtype, tile, layout, pack_a, patches.pack, patches.write)
+    multiply(b, g, "a")
+
+
+class _Pixels:
+    """Output pixels as the columns of a matrix, all images in one sequence."""
+
+    def __init__(self, b: Builder, c: Convolution, tile: Tile) -> None:
+        self.b, self.c, self.tile = b, c, tile
+        self.image = product(c.out)
+        self.columns: Index = c.images * self.image
+
+    def write(self, block: Block) -> None:
+        """Write the valid pixels, image by image."""
+        b, c = self.b, self.c
+        with segments(b, block.n, block.columns, self.image, self.image) as (n, pixel, low, high):
+            with b.loop(0, block.rows) as i, b.vector(low, high) as j:
+                value = b.load(block.sums, block.at(i, j))
+                c.write(n, block.batch * c.outputs + block.m + i, unflat(pixel + j, c.out), value)
+
+    def clear_edge(self, panel: Buffer, base: Index, first: Index, count: Index) -> None:
+        """Zero the panel that begins at column `first` if it is not full."""
+        b, width = self.b, self.tile.columns
+        with b.when(const(self.columns) - first < width), b.vector(0, count * width) as i:
+            b.store(panel, base + i, 0)
+
+
+class _Direct(_Pixels):
+    """The patches of a 1 x 1 convolution: the input itself."""
+
+    def pack(self, panel: Buffer, base: Index, group: Index, first: Index, k0: Index, count: Index) -> None:
+        """Write one panel of input pixels."""
+        b, c, width = self.b, self.c, self.tile.columns
+        self.clear_edge(panel, base, first, count)
+        with segments(b, first, smaller(self.columns - first, width), self.image, self.image) as (n, pixel, low, high):
+            with b.loop(0, count) as k, b.vector(low, high) as j:
+                value = c.read_x(n, group * c.inputs + k0 + k, unflat(pixel + j, c.out), None)
+                b.store(panel, base + k * width + j, value)
+
+
+class _Patches(_Pixels):
+    """The patches of any convolution, from a padded copy split by residues modulo the strides.
+
+    With `merged` axes the pixels of a panel run through the padded copy, rows and their padding alike, so that a
+    panel is one contiguous piece; the columns between rows are computed and dropped. Otherwise a panel is
+    gathered from the rows that it crosses.
+    """
+
+    def __init__(self, b: Builder, c: Convolution, tile: Tile) -> None:
+        super().__init__(b, c, tile)
+        *self.outer, self.last = c.out
+        self.lengths = [w.quotients for w in c.windows]
+        self.plane = product([*(w.phases for w in c.windows), *self.lengths])
+        self.merged = self._choose_merged()
+        if self.merged:
+            self.run = self._run(self.merged)
+            self.panels = ceil_div(self.run, tile.columns)
+            self.split = c.out[: len(c.out) - self.merged]
+            self.columns = c.images * product(self.split) * self.panels * tile.columns
+        self.shifts = b.workspace(int64, product([c.inputs, *c.taps]))
+        self.copy = self._copy()
+
+    def _run(self, axes: int) -> Index:
+        """Length from the first pixel to the last along the last `axes` axes of a residue."""
+        return flat([o - 1 for o in self.c.out[-axes:]], self.lengths[-axes:]) + 1
+
+    def _choose_merged(self) -> int:
+        """How many of the last axes to merge: 0 if gathering a panel costs less than computing dropped columns."""
+        c, width = self.c, self.tile.columns
+        if not all(isinstance(s, int) and s for s in [*c.out, *self.lengths, c.outputs]):
+            return 0
+        costs = [1 + 8 * (width / self.last + 1) / larger(c.outputs, self.tile.rows)]  # type: ignore[operator]
+        for axes in range(1, len(c.out) + 1):
+            costs.append(ceil_div(self._run(axes), width) * width / product(c.out[-axes:]))  # type: ignore[operator]
+        return costs.index(min(costs))
+
+    def _copy(self) -> Buffer:
+        """Write the padded copy: one plane for each image and channel, split into residues."""
+        b, c = self.b, self.c
+        channels = c.groups * c.inputs
+        size = c.images * channels * self.plane
+        copy = b.workspace(c.dtype, size + self.tile.columns)
+        phases = [w.phases for w in c.windows]
+        *outer, last = self.lengths
+        with b.parallel(c.images * channels * product(phases), grain=grain(product(self.lengths))) as p:
+            with b.when(p.eq(0)):
+                clear_end(b, copy, size, self.tile.columns)
+                with b.vector(0, product([c.inputs, *c.taps])) as k:
+                    b.store(self.shifts, k, self._shift(k))
+            n, channel, *phase = unflat(p, [c.images, channels, *phases])
+            with b.loops(outer) as rows, b.vector(0, last) as column:
+                at = [*rows, column]
+                value = padded_value(c, n, channel, [q * w.stride + r for w, q, r in zip(c.windows, at, phase, strict=True)])
+                b.store(copy, p * product(self.lengths) + flat(at, self.lengths), value)
+        return copy
+
+    def _shift(self, k: Index) -> Index:
+        """Offset of the patch element k, a channel and a tap, from the first pixel's."""
+        windows = self.c.windows
+        channel, *taps = unflat(k, [self.c.inputs, *self.c.taps])
+        moves = [t * w.dilation for t, w in zip(taps, windows, strict=True)]
+        residue = flat([m % w.stride for m, w in zip(moves, windows, strict=True)], [w.phases for w in windows])
+        place = flat([m // w.stride for m, w in zip(moves, windows, strict=True)], self.lengths)
+        return channel * self.plane + residue * product(self.lengths) + place
+
+    def _origin(self, n: Index, group: Index) -> Index:
+        return (n * self.c.groups + group) * self.c.inputs * self.plane
+
+    def _place(self, first: Index) -> tuple[Index, list[Index], Index]:
+        """The image, split position and offset in its run of the merged panel that begins at column `first`."""
+        panel = first // self.tile.columns
+        n, *split = unflat(panel // self.panels, [self.c.images, *self.split])
+        return n, split, panel % self.panels * self.tile.columns
+
+    def pack(self, panel: Buffer, base: Index, group: Index, first: Index, k0: Index, count: Index) -> None:
+        """Write one panel of patches."""
+        b, width = self.b, self.tile.columns
+        if self.merged:
+            n, split, offset = self._place(first)
+            start = self._origin(n, group) + flat([*split, *[0] * self.merged], self.lengths) + offset
+            self._copy_lines(panel, base, start, k0, count, 0, width)
+            return
+        self.clear_edge(panel, base, first, count)
+        with segments(b, first, smaller(self.columns - first, width), self.last, self.last) as (row, column, low, high):
+            n, *rows = unflat(row, [self.c.images, *self.outer])
+            start = self._origin(n, group) + flat([*rows, 0], self.lengths) + column
+            self._copy_lines(panel, base, start, k0, count, low, high)
+
+    def _copy_lines(
+        self, panel: Buffer, base: Index, start: Index, k0: Index, count: Index, low: Index, high: Index
+    ) -> None:
+        b = self.b
+        with b.loop(0, count) as k:
+            source = b.local(int64, start + b.load(self.shifts, k0 + k)).get()
+            with b.vector(low, high) as j:
+                b.store(panel, base + k * self.tile.columns + j, b.load(self.copy, source + j))
+
+    def write(self, block: Block) -> None:
+        """Write the valid pixels, row by row."""
+        if not self.merged:
+            super().write(block)
+            return
+        b, c, width = self.b, self.c, self.tile.columns
+        with b.loop(0, block.columns // width) as p:
+            n, split, offset = self._place(block.n + p * width)
+            pitch = self.lengths[-1] if self.merged > 1 else self.run
+            with segments(b, offset, smaller(self.run - offset, width), pitch, self.last) as (row, column, low, high):
+                inner = unflat(row, self.lengths[-self.merged : -1]) if self.merged > 1 else []
+                valid = const(True, bool_)  # rows that lie in the padding of an outer merged axis are dropped
+                for i, size in list(zip(inner, c.out[-self.merged : -1], strict=True))[1:]:
+                    valid = valid & (const(i) < size)
+                with b.when(valid), b.loop(0, block.rows) as i, b.vector(low, high) as j:
+                    value = b.load(block.sums, block.at(i, p * width + j))
+                    c.write(n, block.batch * c.outputs + block.m + i, [*split, *inner, column + j], value)
+
+
+# w from x and y
+
+
+def weigh(b: Builder, c: Convolution) -> None:
+    """The gradient of the weights as a matrix product for each group: y times patches, summed over all pixels."""
+    k = c.images * product(c.out)
+    tile = choose_tile(c.target, c.dtype, k)
+    patches = _Channels(b, c, tile)
+    layout = Layout(tile.pitch, 1)
+    g = Gemm(c.groups, c.outputs, patches.columns, k, c.dtype, tile, layout, patches.pack_y, patches.pack, patches.write)
+    multiply(b, g, "a")
+
+
+class _Channels:
+    """Taps and channels as the columns of a matrix, from a padded copy whose last axis is the channel.
+
+    With `by_tap` every tap has panels of its own, each a contiguous piece of a pixel's channels; with few channels
+    a panel is gathered across taps.
+    """
+
+    def __init__(self, b: Builder, c: Convolution, tile: Tile) -> None:
+        self.b, self.c, self.tile = b, c, tile
+        *self.outer, self.last = c.out
+        self.lengths = [w.padded for w in c.windows]
+        self.channels = c.groups * c.inputs
+        self.panels = ceil_div(c.inputs, tile.columns)
+        padded = self.panels * tile.columns
+        self.by_tap = isinstance(c.inputs, int) and isinstance(padded, int) and c.inputs >= 0.75 * padded
+        self.columns: Index = product(c.taps) * (padded if self.by_tap else c.inputs)
+        self.copy = self._copy()
+
+    def _copy(self) -> Buffer:
+        b, c, channels = self.b, self.c, self.channels
+        size = c.images * product(self.lengths) * channels
+        copy = b.workspace(c.dtype, size + self.tile.columns)
+        *outer, last = self.lengths
+        group = self.tile.columns  # channels at a time, so that what a column reads is still in the cache for the next
+        with b.parallel(c.images * product(outer), grain=grain(last * channels)) as p:
+            with b.when(p.eq(0)):
+                clear_end(b, copy, size, self.tile.columns)
+            n, *rows = unflat(p, [c.images, *outer])
+            with b.loop(0, channels, group) as first, b.loop(0, last) as column:
+                with b.vector(first, smaller(first + group, channels)) as channel:
+                    value = padded_value(c, n, channel, [*rows, column])
+                    b.store(copy, (p * last + column) * channels + channel, value)
+        return copy
+
+    def pack_y(self, panel: Buffer, base: Index, group: Index, first: Index, k0: Index, count: Index) -> None:
+        """Write one panel of y: rows are channels, along the pixels."""
+        b, c = self.b, self.c
+        with b.loop(0, self.tile.rows) as r:
+            channel = group * c.outputs + smaller(first + r, c.outputs - 1)
+            with segments(b, k0, count, self.last, self.last) as (row, column, low, high):
+                n, *rows = unflat(row, [c.images, *self.outer])
+                with b.vector(low, high) as j:
+                    b.store(panel, base + r * self.tile.pitch + j, c.read_y(n, channel, [*rows, column + j]))
+
+    def _shift(self, group: Index, taps: Position, channel: Index) -> Index:
+        moves = [t * w.dilation for t, w in zip(taps, self.c.windows, strict=True)]
+        return flat(moves, self.lengths) * self.channels + group * self.c.inputs + channel
+
+    def _place(self, first: Index) -> tuple[list[Index], Index]:
+        """The tap and the first channel of the panel that begins at column `first`."""
+        panel = first // self.tile.columns
+        return unflat(panel // self.panels, self.c.taps), panel % self.panels * self.tile.columns
+
+    def pack(self, panel: Buffer, base: Index, group: Index, first: Index, k0: Index, count: Index) -> None:
+        """Write one panel of patches."""
+        b, c, width = self.b, self.c, self.tile.columns
+        shifts = None
+        if self.by_tap:
+            shift = self._shift(group, *self._place(first))
+        else:
+            shifts, shift = b.stack(int64, width), 0
+            with b.vector(0, width) as j:
+                *taps, channel = unflat(smaller(first + j, self.columns - 1), [*c.taps, c.inputs])
+                b.store(shifts, j, self._shift(group, taps, channel))
+        with segments(b, k0, count, self.last, self.last) as (row, column, low, high):
+            n, *rows = unflat(row, [c.images, *self.outer])
+            line = flat([n, *(r * w.stride for r, w in zip(rows, c.windows, strict=False)), 0], [0, *self.lengths])
+            with b.loop(low, high) as k:
+                source = (line + (column + k) * c.windows[-1].stride) * self.channels + shift
+                with b.vector(0, width) as j:
+                    place = source + (j if shifts is None else b.load(shifts, j))
+                    b.store(panel, base + k * width + j, b.load(self.copy, place))
+
+    def write(self, block: Block) -> None:
+        """Write the gradient of the weights."""
+        b, c, width = self.b, self.c, self.tile.columns
+        if not self.by_tap:
+            with b.loop(0, block.rows) as i, b.vector(0, block.columns) as j:
+                *taps, channel = unflat(block.n + j, [*c.taps, c.inputs])
+                value = b.load(block.sums, block.at(i, j))
+                c.write(block.batch * c.outputs + block.m + i, channel, taps, value)
+            return
+        with b.loop(0, block.columns // width) as p:
+            taps, channel = self._place(block.n + p * width)
+            with b.loop(0, block.rows) as i, b.vector(0, smaller(c.inputs - channel, width)) as j:
+                value = b.load(block.sums, block.at(i, p * width + j))
+                c.write(block.batch * c.outputs + block.m + i, channel + j, taps, value)

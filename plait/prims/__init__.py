@@ -1,0 +1,38 @@
+"""The primitives: a closed set, one literal each, one file per family.
+
+Each literal holds all that is known of its primitive: shape and dtype rule, lowering to loop IR, jvp, transpose,
+batching, sharding, cost, the domain of valid inputs and the name of its oracle. Rules name other primitives through
+`P`, so that families do not import each other; importing this package registers them all.
+"""
+
+from plait.prims import (
+    contract,
+    control,
+    conv,
+    convert,
+    custom,
+    elementwise,
+    index,
+    movement,
+    reduce,
+    scan,
+    sort,
+    special,
+    window,
+)
+
+__all__ = [
+    "contract",
+    "control",
+    "conv",
+    "convert",
+    "custom",
+    "elementwise",
+    "index",
+    "movement",
+    "reduce",
+    "scan",
+    "sort",
+    "special",
+    "window",
+]

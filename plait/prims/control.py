@@ -1,0 +1,347 @@
+"""Control flow with bodies: cond, while_loop, scan. The rules transform the bodies and rebuild the node."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from plait.core.aval import Aval, aval
+from plait.core.dtype import bool_
+from plait.core.errors import ArgumentError, DTypeError, ShapeError, message
+from plait.core.graph import Graph, Node, inline, placeholder
+from plait.core.primitive import P, Primitive, Waived
+from plait.transforms.batch import batch_graph, broadcast_to_batch
+from plait.transforms.differentiate import instantiate, linear_placeholder, split, transpose, zeros
+
+_BY_PROGRAM = Waived("the compiler turns the bodies into jumps between kernels")
+_WHOLE = Waived("replicated: a body has no axis map")
+_BODIES = Waived("the sum over its bodies")
+_TESTED = Waived("tested by programs with bodies in tests/transforms")
+
+
+def _match(what: str, received: Sequence[Aval], expected: Sequence[Aval]) -> None:
+    if list(received) != list(expected):
+        text = message(what, list(received), list(expected), "return values of these shapes and dtypes; convert with .to(dtype)")
+        raise (ShapeError if [a.shape for a in received] != [a.shape for a in expected] else DTypeError)(text)
+
+
+# cond ------------------------------------------------------------------------------------------------------------
+
+
+def _cond_aval(predicate: Aval, *operands: Aval, true: Graph, false: Graph) -> tuple[Aval, ...]:
+    if predicate is not aval(bool_):
+        fix = "reduce it with .all() or .any(), or use where for an elementwise choice"
+        raise ShapeError(message("cond needs one boolean", predicate, aval(bool_), fix))
+    _match("The branches of cond differ", false.avals, true.avals)
+    return true.avals
+
+
+def _cond_linearize(node: Node, tangents: Sequence[Any]) -> tuple[Node, list[Any]]:
+    """Both branches return the residuals of both (zeros for the other's); the linear cond chooses again."""
+    predicate, operands = node.inputs[0], node.inputs[1:]
+    mask = [t is not None for t in tangents[1:]]
+    parts = [split(node.params[k], mask) for k in ("true", "false")]
+    bodies, linear = [], []
+    count = len(node.aval)  # type: ignore[arg-type]
+    used = [any(p[2][i] is not None for p in parts) for i in range(count)]
+    stored = [[r.aval for r in p[3]] for p in parts]
+    for which, (results, holders, outs, kept) in enumerate(parts):
+        others = [zeros(a) for a in stored[1 - which]]
+        both = kept + others if which == 0 else others + kept
+        bodies.append(Graph(node.params[("true", "false")[which]].inputs, results + both))
+        stand_ins = [[placeholder(a) for a in s] for s in stored]
+        tangent_inputs = [h if h is not None else placeholder(o.aval) for h, o, m in zip(holders, operands, mask) if m]
+        selected = [instantiate(o, a) for o, a, u in zip(outs, node.aval, used, strict=True) if u]
+        inner = inline(Graph([*kept, *tangent_inputs], selected), [*stand_ins[which], *tangent_inputs])
+        linear.append(Graph([*stand_ins[0], *stand_ins[1], *tangent_inputs], inner))
+    forward = P.cond(predicate, *operands, true=bodies[0], false=bodies[1])
+    kept_values = [forward[count + i] for i in range(len(stored[0]) + len(stored[1]))]
+    present = [t for t in tangents[1:] if t is not None]
+    out = P.cond(predicate, *kept_values, *present, true=linear[0], false=linear[1])
+    positions = iter(range(count))
+    return forward, [out[next(positions)] if u else None for u in used]
+
+
+def _transposed(body: Graph, linear: Sequence[bool], cotangents: Sequence[Node]) -> list[Node]:
+    """Cotangents of the linear inputs of a body, computed on its own other inputs."""
+    inputs = [i for i, flag in zip(body.inputs, linear, strict=True) if flag]
+    found = transpose(body.outputs, inputs, cotangents)
+    return [instantiate(c, i.aval) for c, i in zip(found, inputs, strict=True)]
+
+
+def _relinear(body: Graph, linear: Sequence[bool]) -> Graph:
+    """The body on fresh inputs, the linear ones marked so that transposition finds them."""
+    from_inputs = [linear_placeholder(i.aval) if flag else placeholder(i.aval) for i, flag in zip(body.inputs, linear, strict=True)]
+    return Graph(from_inputs, inline(body, from_inputs))
+
+
+def _cond_transpose(node: Node, cotangent: list[Any], linear: Sequence[bool]) -> list[Any]:
+    flags = linear[1:]
+    others = [i for i, flag in zip(node.inputs[1:], flags, strict=True) if not flag]
+    values = [instantiate(c, a) for c, a in zip(cotangent, node.aval, strict=True)]
+    branches = []
+    for key in ("true", "false"):
+        body = _relinear(node.params[key], flags)
+        cotangents = [placeholder(v.aval) for v in values]
+        kept = [i for i, flag in zip(body.inputs, flags, strict=True) if not flag]
+        branches.append(Graph([*kept, *cotangents], _transposed(body, flags, cotangents)))
+    out = P.cond(node.inputs[0], *others, *values, true=branches[0], false=branches[1])
+    positions = iter(range(len(flags)))
+    return [None, *[out[next(positions)] if flag else None for flag in flags]]
+
+
+def _cond_batch(node: Node, inputs: Sequence[Node], batched: Sequence[bool], size: int) -> Node:
+    true, false = (batch_graph(node.params[k], batched[1:], size)[0] for k in ("true", "false"))
+    if not batched[0]:
+        return P.cond(*inputs, true=true, false=false)
+    chosen = []
+    for a, b in zip(inline(true, inputs[1:]), inline(false, inputs[1:]), strict=True):
+        mask = P.reshape(inputs[0], shape=(size, *[1] * (a.ndim - 1)))
+        chosen.append(P.select(mask, a, b))
+    return P.barrier(*chosen)
+
+
+cond = Primitive(
+    "cond", kind="call", aval=_cond_aval, lower=_BY_PROGRAM, linearize=_cond_linearize,
+    jvp=Waived("linearize holds the rule"), transpose=_cond_transpose, batch=_cond_batch,
+    shard=_WHOLE, cost=_BODIES, domain=_TESTED, oracle=_TESTED, multi=True,
+)  # fmt: skip
+
+# while_loop ------------------------------------------------------------------------------------------------------
+
+
+def _while_aval(*operands: Aval, condition: Graph, body: Graph, num_consts: tuple[int, int]) -> tuple[Aval, ...]:
+    """Operands: constants of the condition, constants of the body, then the carry."""
+    carry = operands[sum(num_consts) :]
+    _match("The condition of while_loop must return one boolean", condition.avals, [aval(bool_)])
+    _match("The body of while_loop changes its carry", body.avals, carry)
+    return carry
+
+
+def _while_parts(node: Node, values: Sequence[Any]) -> tuple[list[Any], list[Any], list[Any]]:
+    c, b = node.params["num_consts"]
+    return list(values[:c]), list(values[c : c + b]), list(values[c + b :])
+
+
+def _while_jvp(node: Node, tangents: Sequence[Any]) -> list[Any]:
+    cond_consts, body_consts, carry = _while_parts(node, node.inputs)
+    _, const_tangents, carry_tangents = _while_parts(node, tangents)
+    body: Graph = node.params["body"]
+    active = [t is not None for t in carry_tangents]
+    while True:
+        results, holders, outs, _ = split(body, [*[t is not None for t in const_tangents], *active])
+        grown = [a or o is not None for a, o in zip(active, outs, strict=True)]
+        if grown == active:
+            break
+        active = grown
+    n = len(const_tangents)
+    live = [i for i, a in enumerate(active) if a]
+    const_holders = [h for h in holders[:n] if h is not None]
+    carry_holders = [holders[n + i] for i in live]
+    new_body = Graph(
+        [*body.inputs[:n], *const_holders, *body.inputs[n:], *carry_holders],  # type: ignore[list-item]
+        [*results, *[instantiate(outs[i], carry[i].aval) for i in live]],
+    )
+    condition: Graph = node.params["condition"]
+    new_condition = Graph([*condition.inputs, *[placeholder(carry[i].aval) for i in live]], condition.outputs)
+    present = [t for t in const_tangents if t is not None]
+    starts = [instantiate(carry_tangents[i], carry[i].aval) for i in live]
+    out = P.while_loop(
+        *cond_consts, *body_consts, *present, *carry, *starts, condition=new_condition, body=new_body,
+        num_consts=(len(cond_consts), n + len(present)),
+    )  # fmt: skip
+    result: list[Any] = [None] * len(carry)
+    for position, i in enumerate(live):
+        result[i] = out[len(carry) + position]
+    return result
+
+
+def _while_batch(node: Node, inputs: Sequence[Node], batched: Sequence[bool], size: int) -> Node:
+    cond_consts, body_consts, carry = _while_parts(node, inputs)
+    cond_flags, body_flags, carry_flags = _while_parts(node, batched)
+    while True:
+        _, outs = batch_graph(node.params["body"], [*body_flags, *carry_flags], size, all_outputs=False)
+        condition, (per_example,) = batch_graph(node.params["condition"], [*cond_flags, *carry_flags], size, False)
+        grown = [per_example or a or b for a, b in zip(carry_flags, outs, strict=True)]
+        if grown == carry_flags:
+            break
+        carry_flags = grown
+    body, outs = batch_graph(node.params["body"], [*body_flags, *carry_flags], size, all_outputs=False)
+    results = [
+        broadcast_to_batch(o, size) if flag and not b else o
+        for o, flag, b in zip(body.outputs, carry_flags, outs, strict=True)
+    ]
+    num_consts = node.params["num_consts"]
+    if per_example:  # every example steps until its own condition fails; the loop ends when all have
+        stand_ins = [placeholder(c.aval) for c in cond_consts]
+        alive = inline(condition, [*stand_ins, *body.inputs[len(body_consts) :]])[0]
+        results = [_freeze(alive, new, old) for new, old in zip(results, body.inputs[len(body_consts) :], strict=True)]
+        body = Graph([*stand_ins, *body.inputs], results)
+        condition = Graph(condition.inputs, [P.reduce_or(condition.outputs[0], axes=(0,))])
+        body_consts = [*cond_consts, *body_consts]
+        num_consts = (len(cond_consts), len(body_consts))
+    else:
+        body = Graph(body.inputs, results)
+    starts = [
+        c if had or not flag else broadcast_to_batch(c, size)
+        for c, had, flag in zip(carry, batched[len(batched) - len(carry) :], carry_flags, strict=True)
+    ]
+    out = P.while_loop(*cond_consts, *body_consts, *starts, condition=condition, body=body, num_consts=num_consts)
+    return _all_batched(out, carry_flags, size)
+
+
+def _freeze(alive: Node, new: Node, old: Node) -> Node:
+    return P.select(P.reshape(alive, shape=(alive.shape[0], *[1] * (new.ndim - 1))), new, old)
+
+
+def _all_batched(out: Node, flags: Sequence[bool], size: int) -> Node:
+    if all(flags):
+        return out
+    results = [out[i] if flag else broadcast_to_batch(out[i], size) for i, flag in enumerate(flags)]
+    return P.barrier(*results)
+
+
+while_loop = Primitive(
+    "while_loop", kind="call", aval=_while_aval, lower=_BY_PROGRAM, jvp=_while_jvp,
+    transpose=Waived("a while loop has no known number of steps to go back over; use scan or fori_loop with a fixed length"),
+    batch=_while_batch, shard=_WHOLE, cost=Waived("the number of steps is known only at run time"),
+    domain=_TESTED, oracle=_TESTED, multi=True,
+)  # fmt: skip
+
+# scan ------------------------------------------------------------------------------------------------------------
+
+
+def _scan_aval(
+    *operands: Aval, body: Graph, length: int, num_consts: int, num_carry: int, reverse: bool
+) -> tuple[Aval, ...]:
+    """Operands: constants, the first carry, then the scanned (axis 0); results: last carry, stacked outputs."""
+    carry = operands[num_consts : num_consts + num_carry]
+    for x in operands[num_consts + num_carry :]:
+        if x.ndim == 0 or x.shape[0] != length:
+            raise ShapeError(message("scan goes over axis 0 of every input", x, f"axis 0 of size {length}"))
+    if length < 0:
+        raise ArgumentError(message("scan needs a length", length, "a non-negative integer"))
+    _match("The body of scan changes its carry", body.avals[:num_carry], carry)
+    return (*carry, *[a.with_shape((length, *a.shape)) for a in body.avals[num_carry:]])
+
+
+def _scan(node: Node, operands: Sequence[Node], body: Graph, num_consts: int, num_carry: int, flip: bool = False) -> Node:
+    return P.scan(
+        *operands, body=body, length=node.params["length"], num_consts=num_consts, num_carry=num_carry,
+        reverse=node.params["reverse"] != flip,
+    )  # fmt: skip
+
+
+def _scan_parts(node: Node, values: Sequence[Any]) -> tuple[list[Any], list[Any], list[Any]]:
+    n, c = node.params["num_consts"], node.params["num_carry"]
+    return list(values[:n]), list(values[n : n + c]), list(values[n + c :])
+
+
+def _scan_linearize(node: Node, tangents: Sequence[Any]) -> tuple[Node, list[Any]]:
+    """The forward scan also stacks what the linear part needs; the linear scan reads it back."""
+    body: Graph = node.params["body"]
+    n, c = node.params["num_consts"], node.params["num_carry"]
+    const_t, carry_t, xs_t = _scan_parts(node, tangents)
+    active = [t is not None for t in carry_t]
+    while True:
+        mask = [*[t is not None for t in const_t], *active, *[t is not None for t in xs_t]]
+        results, holders, outs, kept = split(body, mask)
+        grown = [a or o is not None for a, o in zip(active, outs[:c], strict=True)]
+        if grown == active:
+            break
+        active = grown
+    fixed = [r for r in kept if r in body.inputs[:n]]
+    stacked = [r for r in kept if r not in fixed]
+    forward = _scan(node, node.inputs, Graph(body.inputs, [*results, *stacked]), n, c)
+    count = len(node.aval)  # type: ignore[arg-type]
+    saved = [forward[count + i] for i in range(len(stacked))]
+    h_const, h_carry, h_xs = _scan_parts(node, holders)
+    live = [i for i, a in enumerate(active) if a]
+    ys = [i for i in range(c, count) if outs[i] is not None]
+    linear_inputs = [
+        *fixed, *[h for h in h_const if h is not None], *[h_carry[i] for i in live],
+        *stacked, *[h for h in h_xs if h is not None],
+    ]  # fmt: skip
+    stand_ins = {r: placeholder(r.aval) for r in kept}
+    linear_outputs = [*[instantiate(outs[i], node.aval[i]) for i in live], *[outs[i] for i in ys]]  # type: ignore[index]
+    inner = inline(Graph(linear_inputs, linear_outputs), [stand_ins.get(i, i) for i in linear_inputs])
+    linear_body = Graph([stand_ins.get(i, i) for i in linear_inputs], inner)
+    fixed_values = [node.inputs[body.inputs.index(r)] for r in fixed]
+    carry = node.inputs[n : n + c]
+    operands = [
+        *fixed_values, *[t for t in const_t if t is not None],
+        *[instantiate(carry_t[i], carry[i].aval) for i in live], *saved, *[t for t in xs_t if t is not None],
+    ]  # fmt: skip
+    num_consts = len(fixed) + sum(t is not None for t in const_t)
+    out = _scan(node, operands, linear_body, num_consts, len(live))
+    result: list[Any] = [None] * count
+    for position, i in enumerate([*live, *ys]):
+        result[i] = out[position]
+    return forward, result
+
+
+def _scan_transpose(node: Node, cotangent: list[Any], linear: Sequence[bool]) -> list[Any]:
+    """Run backwards: the carry is the cotangent of the carry and the sums for the constants."""
+    c = node.params["num_carry"]
+    consts, _, xs = _scan_parts(node, node.inputs)
+    l_const, _, l_xs = _scan_parts(node, linear)
+    flags = [*l_const, *[True] * c, *l_xs]
+    body = _relinear(node.params["body"], flags)
+    b_const, _, b_xs = _scan_parts(node, body.inputs)
+    values = [instantiate(t, a) for t, a in zip(cotangent, node.aval, strict=True)]
+    ct_carry, ct_ys = values[:c], values[c:]
+    sums = [i for i, flag in zip(consts, l_const, strict=True) if flag]
+    in_carry, in_sums = [placeholder(v.aval) for v in ct_carry], [placeholder(s.aval) for s in sums]
+    in_ys = [placeholder(v.aval.with_shape(v.shape[1:])) for v in ct_ys]
+    found = _transposed(body, flags, [*in_carry, *in_ys])
+    k = len(sums)
+    outputs = [*found[k : k + c], *[P.add(s, f) for s, f in zip(in_sums, found[:k], strict=True)], *found[k + c :]]
+    kept_const = [i for i, flag in zip(b_const, l_const, strict=True) if not flag]
+    kept_xs = [i for i, flag in zip(b_xs, l_xs, strict=True) if not flag]
+    back = Graph([*kept_const, *in_carry, *in_sums, *kept_xs, *in_ys], outputs)
+    operands = [
+        *[i for i, flag in zip(consts, l_const, strict=True) if not flag], *ct_carry, *[zeros(s.aval) for s in sums],
+        *[i for i, flag in zip(xs, l_xs, strict=True) if not flag], *ct_ys,
+    ]  # fmt: skip
+    out = _scan(node, operands, back, len(kept_const), c + k, flip=True)
+    after_carry, after_sums = iter(range(c, c + k)), iter(range(c + k, c + k + sum(l_xs)))
+    return [
+        *[out[next(after_carry)] if flag else None for flag in l_const], *[out[i] for i in range(c)],
+        *[out[next(after_sums)] if flag else None for flag in l_xs],
+    ]  # fmt: skip
+
+
+def _scan_batch(node: Node, inputs: Sequence[Node], batched: Sequence[bool], size: int) -> Node:
+    consts, carry, xs = _scan_parts(node, inputs)
+    f_const, f_carry, f_xs = _scan_parts(node, batched)
+    start_flags = f_carry
+    while True:
+        _, outs = batch_graph(node.params["body"], [*f_const, *f_carry, *f_xs], size, all_outputs=False)
+        grown = [a or b for a, b in zip(f_carry, outs[: len(carry)], strict=True)]
+        if grown == f_carry:
+            break
+        f_carry = grown
+    body, outs = batch_graph(node.params["body"], [*f_const, *f_carry, *f_xs], size, all_outputs=False)
+    wanted = [*f_carry, *[True] * (len(outs) - len(carry))]
+    results = [
+        broadcast_to_batch(o, size) if w and not b else o for o, w, b in zip(body.outputs, wanted, outs, strict=True)
+    ]
+    starts = [
+        broadcast_to_batch(x, size) if w and not b else x for x, w, b in zip(carry, f_carry, start_flags, strict=True)
+    ]
+    moved = [_swap(x) if b else x for x, b in zip(xs, f_xs, strict=True)]
+    operands = [*consts, *starts, *moved]
+    out = _scan(node, operands, Graph(body.inputs, results), len(consts), len(carry))
+    final = [out[i] if flag else broadcast_to_batch(out[i], size) for i, flag in enumerate(f_carry)]
+    return P.barrier(*final, *[_swap(out[i]) for i in range(len(carry), len(wanted))])
+
+
+def _swap(x: Node) -> Node:
+    return P.transpose(x, permutation=(1, 0, *range(2, x.ndim)))
+
+
+scan = Primitive(
+    "scan", kind="call", aval=_scan_aval, lower=_BY_PROGRAM, linearize=_scan_linearize,
+    jvp=Waived("linearize holds the rule"), transpose=_scan_transpose, batch=_scan_batch,
+    shard=_WHOLE, cost=_BODIES, domain=_TESTED, oracle=_TESTED, multi=True,
+)  # fmt: skip

@@ -1,0 +1,185 @@
+"""Functions with their own derivative, rematerialization, ordering and calls of the host."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from plait.core.aval import Aval
+from plait.core.graph import Graph, Node, inline, placeholder
+from plait.core.primitive import P, Primitive, Waived
+from plait.transforms.batch import batch, batch_graph, broadcast_to_batch
+from plait.transforms.differentiate import (
+    instantiate,
+    linear_placeholder,
+    linearize,
+    transpose,
+)
+
+Rule = Callable[..., Any]
+_BY_PROGRAM = Waived("the compiler inlines the body")
+_WHOLE = Waived("follows its body")
+_TESTED = Waived("tested by programs in tests/transforms")
+
+
+def _body_aval(*operands: Aval, body: Graph, **_: Any) -> tuple[Aval, ...]:
+    return body.avals
+
+
+def _call_primitive(name: str, **slots: Any) -> Primitive:
+    defaults = {
+        "aval": _body_aval, "lower": _BY_PROGRAM, "shard": _WHOLE, "cost": _WHOLE, "domain": _TESTED,
+        "oracle": _TESTED, "multi": True,
+    }  # fmt: skip
+    return Primitive(name, kind="call", **{**defaults, **slots})
+
+
+def batched_rule(rule: Rule, flags: Sequence[bool] | None, size: int) -> Rule:
+    """Return a rule over nodes that applies `rule` to each example of its batched arguments (None: all are)."""
+
+    def apply(*arguments: Node) -> list[Node | None]:
+        carried = [True] * len(arguments) if flags is None else list(flags)
+        inputs = [placeholder(a.aval.with_shape(a.shape[f:])) for a, f in zip(arguments, carried, strict=True)]
+        outputs = rule(*inputs)
+        present = [o for o in outputs if o is not None]
+        results, carries = batch(present, inputs, arguments, carried, size)
+        found = iter([r if c else broadcast_to_batch(r, size) for r, c in zip(results, carries, strict=True)])
+        return [None if o is None else next(found) for o in outputs]
+
+    return apply
+
+
+# custom_jvp: rule(*primals, *tangents) -> tangents of the outputs ------------------------------------------------
+
+
+def _custom_jvp_jvp(node: Node, tangents: Sequence[Any]) -> Any:
+    return node.params["rule"](*node.inputs, *[instantiate(t, i.aval) for t, i in zip(tangents, node.inputs, strict=True)])
+
+
+def _custom_jvp_batch(node: Node, inputs: Sequence[Node], batched: Sequence[bool], size: int) -> Node:
+    body, _ = batch_graph(node.params["body"], batched, size)
+    return P.custom_jvp(*inputs, body=body, rule=batched_rule(node.params["rule"], [*batched, *batched], size))
+
+
+custom_jvp = _call_primitive(
+    "custom_jvp", jvp=_custom_jvp_jvp, batch=_custom_jvp_batch,
+    transpose=Waived("its jvp rule is differentiated instead"),
+)  # fmt: skip
+
+# custom_vjp: forward(*primals) -> (outputs..., residuals...), backward(*residuals, *cotangents) -> cotangents -----
+
+
+def _custom_vjp_jvp(node: Node, tangents: Sequence[Any]) -> list[Any]:
+    count = len(node.aval)  # type: ignore[arg-type]
+    residual = node.params["forward"](*node.inputs)[count:]
+    present = [instantiate(t, i.aval) for t, i in zip(tangents, node.inputs, strict=True)]
+    out = P.custom_vjp_tangent(
+        *residual, *present, avals=node.aval, backward=node.params["backward"], num_residuals=len(residual)
+    )
+    return [out[i] if a.dtype.is_inexact else None for i, a in enumerate(node.aval)]  # type: ignore[arg-type]
+
+
+def _custom_vjp_batch(node: Node, inputs: Sequence[Node], batched: Sequence[bool], size: int) -> Node:
+    """The backward function runs per example; the cotangent of an unbatched input is the sum over the batch."""
+    body, _ = batch_graph(node.params["body"], batched, size)
+    per_example = batched_rule(node.params["backward"], None, size)
+
+    def backward(*arguments: Node) -> list[Node | None]:
+        found = per_example(*arguments)
+        return [c if b or c is None else P.reduce_sum(c, axes=(0,)) for c, b in zip(found, batched, strict=True)]
+
+    forward = batched_rule(node.params["forward"], batched, size)
+    return P.custom_vjp(*inputs, body=body, forward=forward, backward=backward)
+
+
+custom_vjp = _call_primitive(
+    "custom_vjp", jvp=_custom_vjp_jvp, batch=_custom_vjp_batch,
+    transpose=Waived("its backward function is used instead"),
+)  # fmt: skip
+
+
+def _tangent_transpose(node: Node, cotangent: list[Any], linear: Sequence[bool]) -> list[Any]:
+    n = node.params["num_residuals"]
+    values = [instantiate(c, a) for c, a in zip(cotangent, node.aval, strict=True)]
+    return [None] * n + list(node.params["backward"](*node.inputs[:n], *values))
+
+
+custom_vjp_tangent = Primitive(
+    "custom_vjp_tangent", kind="call", aval=lambda *operands, avals, **_: avals,
+    lower=Waived("a function with custom_vjp has no forward-mode derivative; use custom_jvp"),
+    jvp=Waived("a function with custom_vjp has no second derivative in forward mode; use custom_jvp"),
+    transpose=_tangent_transpose, batch=Waived("batched before it is differentiated; put vmap inside grad"),
+    shard=_WHOLE, cost=_WHOLE, domain=_TESTED, oracle=_TESTED, multi=True,
+)  # fmt: skip
+
+# checkpoint: the backward pass recomputes the body from its inputs (Chen et al., 2016) ---------------------------
+
+
+def _checkpoint_jvp(node: Node, tangents: Sequence[Any]) -> list[Any]:
+    body: Graph = node.params["body"]
+    _, holders, outs = linearize(body.outputs, body.inputs, -1, [t is not None for t in tangents])
+    used = [i for i, o in enumerate(outs) if o is not None]
+    inputs = [*body.inputs, *[h for h in holders if h is not None]]
+    fresh = [placeholder(i.aval) for i in inputs]
+    inner = Graph(fresh, inline(Graph(inputs, [outs[i] for i in used]), fresh))  # type: ignore[misc]
+    out = P.checkpoint(*node.inputs, *[t for t in tangents if t is not None], body=inner)
+    result: list[Any] = [None] * len(outs)
+    for position, i in enumerate(used):
+        result[i] = out[position]
+    return result
+
+
+def _checkpoint_transpose(node: Node, cotangent: list[Any], linear: Sequence[bool]) -> list[Any]:
+    """Recompute behind a barrier on the cotangents, so that it happens late and is not merged with the forward."""
+    values = [instantiate(c, a) for c, a in zip(cotangent, node.aval, strict=True)]
+    kept = [i for i, flag in zip(node.inputs, linear, strict=True) if not flag]
+    held = P.barrier(*kept, *values)
+    recomputed = iter([held[i] for i in range(len(kept))])
+    arguments = [
+        linear_placeholder(i.aval) if flag else next(recomputed) for i, flag in zip(node.inputs, linear, strict=True)
+    ]
+    outputs = inline(node.params["body"], arguments)
+    inputs = [a for a, flag in zip(arguments, linear, strict=True) if flag]
+    found = iter(transpose(outputs, inputs, [held[len(kept) + i] for i in range(len(values))]))
+    return [next(found) if flag else None for flag in linear]
+
+
+def _checkpoint_batch(node: Node, inputs: Sequence[Node], batched: Sequence[bool], size: int) -> Node:
+    return P.checkpoint(*inputs, body=batch_graph(node.params["body"], batched, size)[0])
+
+
+checkpoint = _call_primitive(
+    "checkpoint", jvp=_checkpoint_jvp, transpose=_checkpoint_transpose, batch=_checkpoint_batch
+)
+
+
+# barrier: identity; its results are available only after all its inputs, and it is never simplified away ---------
+def _barrier_batch(node: Node, inputs: Sequence[Node], batched: Sequence[bool], size: int) -> Node:
+    return P.barrier(*[x if b else broadcast_to_batch(x, size) for x, b in zip(inputs, batched, strict=True)])
+
+
+barrier = Primitive(
+    "barrier", kind="call", aval=lambda *operands: operands, lower=Waived("its results are its inputs"),
+    jvp=lambda node, tangents: list(tangents), transpose=lambda node, cotangent, linear: list(cotangent),
+    batch=_barrier_batch, shard=_WHOLE, cost=Waived("free"), domain=_TESTED, oracle=_TESTED, multi=True,
+)  # fmt: skip
+
+# callback: a pure Python function of NumPy arrays ----------------------------------------------------------------
+
+
+def _callback_batch(node: Node, inputs: Sequence[Node], batched: Sequence[bool], size: int) -> Node:
+    """Call once for each example, by a scan."""
+    xs = [x if b else broadcast_to_batch(x, size) for x, b in zip(inputs, batched, strict=True)]
+    holders = [placeholder(i.aval) for i in node.inputs]
+    call = P.callback(*holders, **node.params)
+    body = Graph(holders, [call[i] for i in range(len(node.aval))])  # type: ignore[arg-type]
+    return P.scan(*xs, body=body, length=size, num_consts=0, num_carry=0, reverse=False)
+
+
+callback = Primitive(
+    "callback", kind="call", aval=lambda *operands, function, avals: avals,
+    lower=Waived("the executor calls the host"),
+    jvp=Waived("a host callback has no derivative; wrap it with custom_jvp or custom_vjp"),
+    transpose=Waived("a host callback is not linear"), batch=_callback_batch,
+    shard=_WHOLE, cost=Waived("unknown"), domain=_TESTED, oracle=_TESTED, multi=True,
+)  # fmt: skip

@@ -1,0 +1,173 @@
+"""Cumulative functions along an axis: one serial pass over each line, lines in parallel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from plait.core.aval import Aval
+from plait.core.dtype import COMPLEXES, FLOATS, INTEGERS, DType
+from plait.core.errors import ShapeError, message
+from plait.core.graph import Node, full
+from plait.core.primitive import Domain, P, Primitive
+from plait.ir import math
+from plait.ir.loop import Expr, binary, select
+from plait.prims.lines import (
+    Carry,
+    Site,
+    axis_batch,
+    axis_shard,
+    check_axis,
+    choose,
+    element_cost,
+    highest,
+    lines,
+    lowest,
+    number,
+    shifted,
+)
+from plait.prims.rules import NOT_LINEAR, check_dtype, check_same_dtype, draw
+
+REALS = INTEGERS + FLOATS
+LOG2 = 0.6931471805599453
+
+
+def _rule(name: str, dtypes: Sequence[DType]) -> Callable[..., Aval]:
+    def rule(x: Aval, *rest: Aval, axis: int, reverse: bool = False) -> Aval:
+        check_dtype(name, check_same_dtype(name, x, *rest), dtypes)
+        check_axis(name, x, axis)
+        if any(other.shape != x.shape for other in rest):
+            raise ShapeError(message(f"{name} takes operands of one shape", f"{x} and {rest[0]}", "equal shapes"))
+        return x
+
+    return rule
+
+
+def _serial(start: Callable[[DType], Any], step: Callable[..., Any]) -> Callable[[Site], None]:
+    """Make the lowering `y[t] = step(t is first, y[t - 1], *operands[t])`, where y starts from `start(dtype)`."""
+
+    def lower(site: Site) -> None:
+        length = site.shape(0)[site.params["axis"]]
+        with lines(site, site.params["axis"]) as at:
+            carry = Carry(site.builder, site.dtype(0), number(start(site.dtype(0)), site.dtype(0)))
+            with site.builder.loop(0, length) as t:
+                index = at(length - 1 - t if site.params.get("reverse") else t)
+                operands = [site.read(k, index) for k in range(len(site.ins))]
+                carry.set(step(t.eq(0), carry.get(), *operands))
+                site.write(index, carry.get())
+
+    return lower
+
+
+def _linear_step(first: Expr, y: Any, a: Any, b: Any) -> Any:
+    return choose(first, b, a * y + b)
+
+
+def _logaddexp_step(first: Expr, y: Expr, x: Expr) -> Expr:
+    distance = -binary("max", x - y, y - x)
+    apart = binary("max", x, y) + math.log1p(math.exp(distance))
+    return select(x.eq(y), x + LOG2, apart)  # equal infinities have no distance
+
+
+def _direction(node: Node) -> dict[str, Any]:
+    return {"axis": node.params["axis"], "reverse": node.params.get("reverse", False)}
+
+
+def _previous(x: Node, node: Node, fill: float) -> Node:
+    return shifted(x, node.params["axis"], fill, node.params.get("reverse", False))
+
+
+def _sum_jvp(node: Node, tangents: Sequence[Node | None]) -> Node | None:
+    return None if tangents[0] is None else P.cumsum(tangents[0], **node.params)
+
+
+def _sum_transpose(node: Node, cotangent: Node, linear: Sequence[bool]) -> list[Node | None]:
+    return [P.cumsum(cotangent, axis=node.params["axis"], reverse=not node.params.get("reverse", False))]
+
+
+def _linear_jvp(node: Node, tangents: Sequence[Node | None]) -> Node | None:
+    (a, _), (a_tangent, b_tangent) = node.inputs, tangents
+    total = b_tangent
+    if a_tangent is not None:
+        term = a_tangent * _previous(node, node, 0)
+        total = term if total is None else total + term
+    return None if total is None else P.cumlinear(a, total, **node.params)
+
+
+def _linear_transpose(node: Node, cotangent: Node, linear: Sequence[bool]) -> list[Node | None]:
+    axis, reverse = node.params["axis"], not node.params.get("reverse", False)
+    following = shifted(node.inputs[0], axis, 0, reverse)
+    return [None, P.cumlinear(following, cotangent, axis=axis, reverse=reverse)]
+
+
+def _prod_jvp(node: Node, tangents: Sequence[Node | None]) -> Node | None:
+    """y' [t] = x[t] y'[t - 1] + y[t - 1] x'[t], which holds for zeros too."""
+    if tangents[0] is None:
+        return None
+    return P.cumlinear(node.inputs[0], tangents[0] * _previous(node, node, 1), **_direction(node))
+
+
+def _extreme_jvp(node: Node, tangents: Sequence[Node | None]) -> Node | None:
+    """The tangent of the last element that attained the extreme."""
+    tangent = tangents[0]
+    if tangent is None:
+        return None
+    attained = P.eq(node.inputs[0], node)
+    zero, one = full(0, node.aval), full(1, node.aval)
+    return P.cumlinear(P.select(attained, zero, one), P.select(attained, tangent, zero), **_direction(node))
+
+
+def _logsumexp_jvp(node: Node, tangents: Sequence[Node | None]) -> Node | None:
+    """y'[t] = exp(y[t - 1] - y[t]) y'[t - 1] + exp(x[t] - y[t]) x'[t]; while y is -inf both weights are 0."""
+    if tangents[0] is None:
+        return None
+    minus_infinity = -float("inf")
+    safe = P.select(P.eq(node, minus_infinity), full(0, node.aval), node)
+    kept, added = P.exp(_previous(node, node, minus_infinity) - safe), P.exp(node.inputs[0] - safe)
+    return P.cumlinear(kept, added * tangents[0], **_direction(node))
+
+
+def _sample(count: int = 1, low: float = -3.0, high: float = 3.0) -> Callable[..., Iterator[Any]]:
+    def sample(random: Any, dtype: DType, size: int) -> Iterator[tuple[list[Any], dict[str, Any]]]:
+        cases: list[tuple[tuple[int, ...], int, bool]] = [
+            ((size,), 0, False), ((size,), 0, True), ((size, 3), 0, False), ((2, size), 1, True),
+            ((2, size, 3), 1, True), ((3, 2, size), 1, False), ((2, 3, size), 0, False), ((0, size), 1, False),
+        ]  # fmt: skip
+        for shape, axis, reverse in cases:
+            yield [draw(random, dtype, shape, low, high) for _ in range(count)], {"axis": axis, "reverse": reverse}
+
+    return sample
+
+
+def _cumulative(
+    name: str,
+    dtypes: Sequence[DType],
+    lower: Any,
+    jvp: Any,
+    flops: float = 1,
+    transpose: Any = NOT_LINEAR,
+    **domain: Any,
+) -> Primitive:
+    options: dict[str, Any] = {"sample": _sample(), "tolerance": 64.0, **domain}
+    return Primitive(
+        name, kind="kernel", aval=_rule(name, dtypes), lower=lower, jvp=jvp, transpose=transpose, batch=axis_batch,
+        shard=axis_shard, cost=element_cost(flops), domain=Domain(tuple(dtypes), **options),
+        oracle=f"oracle.scan.{name}",
+    )  # fmt: skip
+
+
+cumsum = _cumulative(
+    "cumsum", REALS + COMPLEXES, _serial(lambda dtype: 0, lambda first, y, x: y + x), _sum_jvp, transpose=_sum_transpose
+)
+cumprod = _cumulative(
+    "cumprod", REALS + COMPLEXES, _serial(lambda dtype: 1, lambda first, y, x: y * x), _prod_jvp,
+    sample=_sample(low=-1.5, high=1.5),
+)  # fmt: skip
+cummax = _cumulative("cummax", REALS, _serial(lowest, lambda first, y, x: binary("max", y, x)), _extreme_jvp)
+cummin = _cumulative("cummin", REALS, _serial(highest, lambda first, y, x: binary("min", y, x)), _extreme_jvp)
+cumlogsumexp = _cumulative("cumlogsumexp", FLOATS, _serial(lowest, _logaddexp_step), _logsumexp_jvp, flops=30)
+# y[t] = a[t] y[t - 1] + b[t], y[0] = b[0]
+cumlinear = _cumulative(
+    "cumlinear", FLOATS + COMPLEXES, _serial(lambda dtype: 0, _linear_step), _linear_jvp, flops=2,
+    transpose=_linear_transpose, sample=_sample(2, -1.2, 1.2),
+)  # fmt: skip

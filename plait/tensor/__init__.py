@@ -1,0 +1,1 @@
+"""What the user touches: lazy tensors, their operators, views and functions."""

@@ -1,0 +1,358 @@
+"""jit: a function staged once, compiled as one program, with the state it reads and writes found by itself."""
+
+from __future__ import annotations
+
+import functools
+import threading
+import weakref
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from plait.compiler.pipeline import compile_nodes
+from plait.core import tree
+from plait.core.graph import (
+    ABSTRACT,
+    CONSTANT,
+    DATA,
+    EMPTY,
+    REQUIRES_GRAD,
+    TRACED,
+    Node,
+    placeholder,
+    recorder,
+    substitute,
+    toposort,
+)
+from plait.runtime.buffer import Buffer, allocate, to_numpy
+from plait.runtime.launch import Executable, lock
+from plait.tensor import lazy
+from plait.tensor.autograd import Function
+from plait.tensor.tensor import Tensor, node_of, to_node, wrap
+
+_new = object.__new__
+
+
+class _Staging(lazy.Observer):
+    """Watches one staging: which existing tensors are written, which gradients and attributes are looked at."""
+
+    def __init__(self, outer: lazy.Observer | None) -> None:
+        self.outer = outer
+        self.writes: dict[int, tuple[Tensor, Node, int]] = {}
+        self.gradients: dict[int, tuple[Tensor, Tensor | None]] = {}
+        self.gradient_guards: list[tuple[Tensor, Tensor | None]] = []
+        self.attribute_guards: dict[tuple[int, str], tuple[Any, str, Any]] = {}
+
+    def written(self, tensor: Tensor, old: Node) -> None:
+        if id(tensor) not in self.writes:
+            self.writes[id(tensor)] = (tensor, old, tensor._version)
+
+    def grad_read(self, tensor: Tensor) -> None:
+        if id(tensor) not in self.gradients and not tensor._node.flags & ABSTRACT:
+            self.gradient_guards.append((tensor, tensor._grad))
+
+    def grad_written(self, tensor: Tensor) -> None:
+        if not tensor._node.flags & ABSTRACT:
+            self.gradients.setdefault(id(tensor), (tensor, tensor._grad))
+
+    def attribute_read(self, owner: Any, name: str) -> None:
+        if (id(owner), name) not in self.attribute_guards:
+            lazy.state.observer = None
+            self.attribute_guards[id(owner), name] = (owner, name, getattr(owner, name))
+            lazy.state.observer = self
+
+    def restore(self) -> None:
+        """Put every handle back to what it was before staging."""
+        for tensor, old, version in self.writes.values():
+            tensor._node = old
+            tensor._version = version
+        for tensor, old_gradient in self.gradients.values():
+            tensor._grad = old_gradient
+
+
+class _Entry:
+    """One compiled version of a function: for one signature of arguments and one state of its guards."""
+
+    def __init__(self, function: Function, leaves: Sequence[Any], treedef: Any, slots: Sequence[int]) -> None:
+        outer = lazy.state.observer
+        staging = lazy.state.observer = _Staging(outer)
+        holders = []
+        try:
+            new = list(leaves)
+            for k in slots:
+                holder = placeholder(node_of(leaves[k]).aval)
+                holders.append(holder)
+                new[k] = wrap(holder)
+            args, kwargs = tree.unflatten(treedef, new)
+            result = function(*args, **kwargs)
+            self.collect(result, staging)
+        finally:
+            lazy.state.observer = outer
+            written = {k: (t, t._node) for k, (t, _, _) in staging.writes.items()}
+            gradients = {k: (t, t._grad) for k, (t, _) in staging.gradients.items()}
+            staging.restore()
+            lazy.pending[:] = [t for t in lazy.pending if not t._node.flags & ABSTRACT]
+        self.build(holders, staging, written, gradients)
+
+    def collect(self, result: Any, staging: _Staging) -> None:
+        leaves, self.out_tree = tree.flatten(result)
+        self.template = [None if isinstance(v, Tensor) else v for v in leaves]
+        self.returned = [k for k, v in enumerate(leaves) if isinstance(v, Tensor)]
+        self.out_nodes = [node_of(leaves[k]) for k in self.returned]
+
+    def build(self, holders: list[Node], staging: _Staging, written: Any, gradients: Any) -> None:
+        """Turn what was staged into a program: arguments and captured values in, results and new state out."""
+        self.guards = list(staging.attribute_guards.values())
+        self.gradient_guards = staging.gradient_guards
+        changed = [
+            (t, new) for k, (t, new) in written.items()
+            if not staging.writes[k][1].flags & ABSTRACT and new is not staging.writes[k][1] and t._base is None
+        ]  # fmt: skip
+        self.cleared = [t for t, g in gradients.values() if g is None]
+        fresh = [(t, g) for t, g in gradients.values() if g is not None and g._node.flags & ABSTRACT]
+        self.kept_gradients = [(t, g) for t, g in gradients.values() if g is not None and not g._node.flags & ABSTRACT]
+        self.inline = any(n.flags & (REQUIRES_GRAD | TRACED) for n in self.out_nodes)
+        outputs = [*self.out_nodes, *[n for _, n in changed], *[node_of(g) for _, g in fresh]]
+        self.staged, self.holders = outputs, holders
+        self.captured = [
+            n for n in toposort(outputs, lazy.has_value) if n.value is not None and n.prim is not CONSTANT
+        ]
+        self.cells = [_owner(n) for n in self.captured]
+        self.changed = [t for t, _ in changed]
+        self.fresh = [t for t, _ in fresh]
+        self.fresh_flags = [0 for _ in fresh]
+        position = {id(c): k for k, c in enumerate(self.cells) if c is not None}
+        first = len(self.out_nodes)
+        leaves = [*holders, *self.captured]
+        extra: list[Node] = []
+        donated: dict[int, int] = {}
+        for k, t in enumerate(self.changed):
+            if id(t) in position and self.captured[position[id(t)]].aval is t.aval:
+                donated[first + k] = len(holders) + position[id(t)]
+            else:
+                stand_in = placeholder(t.aval)
+                donated[first + k] = len(leaves) + len(extra)
+                extra.append(stand_in)
+                self.cells.append(t)
+                self.captured.append(stand_in)
+        self.gradient_buffers = [allocate(t.aval.nbytes) for t in self.fresh]
+        for k, t in enumerate(self.fresh):
+            donated[first + len(self.changed) + k] = len(leaves) + len(extra)
+            extra.append(placeholder(t.aval))
+        self.program: Executable | None = None
+        if not self.inline:
+            self.program = Executable(compile_nodes(outputs, [*leaves, *extra]), donated)
+        self.epoch = -1
+        self.is_visible = False
+        self.viewed: list[Tensor] = []
+        self.buffers: list[Buffer] = []
+        for c in [*self.cells, *self.changed, *self.fresh, *[t for t, _ in self.gradient_guards]]:
+            if c is not None:
+                lazy.state.cells.add(id(c))
+        self.gradient_handles: list[Tensor] = []
+
+    # running
+    def matches(self) -> bool:
+        """Whether attributes and gradients that steered the staging are as they were."""
+        return all(getattr(owner, name) == value for owner, name, value in self.guards) and all(
+            (t._grad is None) == (g is None) for t, g in self.gradient_guards
+        )
+
+    def bind(self) -> None:
+        """Look up the memory of all captured state again, after some of it changed."""
+        lazy.flush()
+        buffers = []
+        for c, n in zip(self.cells, self.captured, strict=True):
+            if c is None:
+                buffers.append(n.value)
+                continue
+            node = node_of(c)
+            if node.value is None:
+                lazy.flush(c)
+            buffers.append(_own_memory(c, c in self.changed_set))
+        self.buffers = [*buffers, *self.gradient_buffers]
+        self.viewed = [t for t in self.changed if id(t) in lazy.state.viewed]
+        self.is_visible = False
+        self.epoch = lazy.state.epoch
+
+    @functools.cached_property
+    def changed_set(self) -> Any:
+        return {t: None for t in self.changed}
+
+    def run(self, leaves: Sequence[Any], slots: Sequence[int]) -> Any:
+        """Run on new arguments; returns the results in the structure that the function returned."""
+        if self.inline:
+            return self.run_inline(leaves, slots)
+        program = self.program
+        assert program is not None
+        if lazy.pending:
+            lazy.flush()
+        arguments = [lazy.value(leaves[k]) for k in slots]
+        with lock():
+            if self.epoch != lazy.state.epoch:
+                self.bind()
+                for s, buffer in zip(program.inputs[len(slots) :], self.buffers, strict=True):
+                    program.program.table[s] = buffer.address
+            table = program.program.table
+            for s, argument in zip(program.inputs, arguments, strict=False):
+                table[s] = argument.address
+            results = program.run_prepared([*arguments, *self.buffers])
+        self.finish()
+        count = len(self.returned)
+        tensors = [_computed(b, n) for b, n in zip(results[:count], self.out_nodes, strict=True)]
+        if count == 1 and len(self.template) == 1 and not self.out_tree.children:
+            return tensors[0]
+        values = list(self.template)
+        for k, t in zip(self.returned, tensors, strict=True):
+            values[k] = t
+        return tree.unflatten(self.out_tree, values)
+
+    def finish(self) -> None:
+        """Make the new state visible: written cells share their memory already; gradients get their handles."""
+        for t in self.viewed:
+            t._version += 1
+        if self.is_visible:
+            return
+        for t in self.cleared:
+            t._grad = None
+        for t, g in self.kept_gradients:
+            t._grad = g
+        self.gradient_handles = []
+        for t, buffer in zip(self.fresh, self.gradient_buffers, strict=True):
+            handle = _computed(buffer, t._node)
+            lazy.state.cells.add(id(handle))
+            t._grad = handle
+            self.gradient_handles.append(handle)
+        self.is_visible = True
+
+    def run_inline(self, leaves: Sequence[Any], slots: Sequence[int]) -> Any:
+        """Record the staged operations on the arguments, so that gradients flow through them."""
+        replacement: dict[Node, Node] = {h: node_of(leaves[k]) for h, k in zip(self.holders, slots, strict=True)}
+        for c, n in zip(self.cells, self.captured, strict=True):
+            if c is not None:
+                replacement[n] = node_of(c)
+        found = substitute(self.staged, replacement)
+        count = len(self.returned)
+        for t, node in zip(self.changed, found[count:], strict=False):
+            lazy.written(t, t._node)
+            t._version += 1
+            t._node = node
+            lazy.pending.append(t)
+        for t, node in zip(self.fresh, found[count + len(self.changed) :], strict=True):
+            t.grad = wrap(node)
+        values = list(self.template)
+        for k, node in zip(self.returned, found, strict=False):
+            values[k] = wrap(node)
+        return tree.unflatten(self.out_tree, values)
+
+
+def _owner(node: Node) -> Tensor | None:
+    """The handle whose value a captured leaf is, if it is still that."""
+    tensor = node.extra() if isinstance(node.extra, weakref.ref) else None
+    return tensor if tensor is not None and tensor._node is node else None
+
+
+def _own_memory(cell: Tensor, is_written: bool) -> Buffer:
+    buffer: Buffer = lazy.value(cell)
+    if is_written and cell._node.prim is CONSTANT:
+        own = allocate(buffer.nbytes)
+        to_numpy(own, np.uint8, (buffer.nbytes,), writable=True)[:] = to_numpy(buffer, np.uint8, (buffer.nbytes,))
+        node = _leaf(own, cell._node)
+        node.extra = weakref.ref(cell)
+        cell._node = node
+        return own
+    return buffer
+
+
+def _leaf(buffer: Buffer, like: Node) -> Node:
+    node = _new(Node)
+    node.prim, node.inputs, node.params, node.aval = DATA, (), EMPTY, like.aval
+    node.value, node.flags, node.extra, node.code, node.instruction = buffer, 0, None, like.code, like.instruction
+    return node
+
+
+def _computed(buffer: Buffer, like: Node) -> Tensor:
+    """A handle of a value just computed."""
+    node = _leaf(buffer, like)
+    tensor = wrap(node)
+    node.extra = weakref.ref(tensor)
+    return tensor
+
+
+class Jitted:
+    """A compiled function; see `jit`."""
+
+    def __init__(self, function: Function) -> None:
+        functools.update_wrapper(self, function)
+        self.function = function
+        self._entries: dict[Any, list[_Entry]] = {}
+        self._lock = threading.RLock()
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        return self if instance is None else functools.partial(self, instance)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        leaves, treedef = tree.flatten((args, kwargs))
+        signature: list[Any] = [treedef]
+        slots = []
+        for k, v in enumerate(leaves):
+            if isinstance(v, np.ndarray):
+                v = leaves[k] = wrap(to_node(v, None))
+            if isinstance(v, Tensor):
+                node = node_of(v)
+                if node.flags & (ABSTRACT | TRACED | REQUIRES_GRAD):
+                    return self.function(*args, **kwargs)  # part of an outer transform or history: record in place
+                slots.append(k)
+                signature.append(node.aval)
+            else:
+                signature.append((type(v), _static(v)))
+        if lazy.state.observer is not None:
+            return self.function(*args, **kwargs)
+        key = (tuple(signature), bool(_grad_mode()))
+        entries = self._entries.get(key)
+        if entries is not None:
+            for entry in entries:
+                if entry.epoch == lazy.state.epoch or entry.matches():
+                    return entry.run(leaves, slots)
+        with self._lock:
+            lazy.flush(*[leaves[k] for k in slots])
+            entry = _Entry(self.function, leaves, treedef, slots)
+            self._entries.setdefault(key, []).append(entry)
+        return entry.run(leaves, slots)
+
+
+def _grad_mode() -> int:
+    return recorder.mask & REQUIRES_GRAD
+
+
+def _static(value: Any) -> Any:
+    """A static argument as a hashable key: by structure where it can be hashed, else by identity."""
+    try:
+        hash(value)
+    except TypeError:
+        return id(value)
+    return (value, str(value)) if isinstance(value, float) else value
+
+
+def jit(function: Function | None = None) -> Any:
+    """Compile a function: it is recorded once for each signature of its arguments and then runs as one native call.
+
+    Tensors among the arguments are inputs; other arguments are static, compared by value. Tensors that the
+    function reads from outside (parameters, buffers, optimizer state, random generators) are found by themselves,
+    and those that it writes are updated in place. Under another transform the function is recorded in place.
+
+    Args:
+        function: any function of pytrees whose Python code does not depend on the values of tensors.
+
+    Raises:
+        AbstractValueError: Python looks at the value of a tensor while the function is staged.
+
+    Example:
+        >>> @plait.jit
+        ... def f(x):
+        ...     return plait.sin(x) * 2
+        >>> f(plait.tensor(0.0))
+        tensor(0.)
+    """
+    return jit if function is None else Jitted(function)

@@ -1,0 +1,263 @@
+"""Laziness: recorded tensors wait here until a value is looked at; then everything pending runs as one program.
+
+A structure seen for the first time runs operation by operation through shape-generic kernels; when it comes back it
+is compiled as one fused program.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import weakref
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from plait.compiler.pipeline import compile_nodes
+from plait.core.errors import AbstractValueError, message
+from plait.core.graph import (
+    ABSTRACT,
+    CONSTANT,
+    DATA,
+    EMPTY,
+    REQUIRES_GRAD,
+    TRACED,
+    Node,
+    placeholder,
+    substitute,
+    toposort,
+)
+from plait.runtime.buffer import Buffer, allocate, to_numpy
+from plait.runtime.launch import Executable
+
+if TYPE_CHECKING:
+    from plait.tensor.tensor import Tensor
+
+NODE_BUDGET = 8192
+BYTE_BUDGET = 1 << 30
+_CHECK_EVERY = 256
+_OWN_REFERENCES = 3  # the pending list, the loop variable and the argument of getrefcount
+
+pending: list[Tensor] = []
+"""Handles recorded since the last flush."""
+
+budget = _CHECK_EVERY
+"""Length of `pending` at which `over_budget` is to be called."""
+
+_lock = threading.RLock()
+
+
+class Observer:
+    """What a staged function does to the world; see `plait.tensor.jit`."""
+
+    def written(self, tensor: Tensor, old: Node) -> None:
+        """`tensor`, whose node is `old`, is about to get another node."""
+
+    def grad_read(self, tensor: Tensor) -> None:
+        """`tensor.grad` is looked at."""
+
+    def grad_written(self, tensor: Tensor) -> None:
+        """`tensor.grad` is about to be replaced."""
+
+    def attribute_read(self, owner: Any, name: str) -> None:
+        """A plain attribute that steers computation (such as `Module.training`) is looked at."""
+
+
+class State:
+    """`observer` watches while a function is staged; `epoch` counts changes to state that compiled functions hold.
+
+    `cells` and `viewed` are the ids of tensors that compiled functions hold, and of those that have views.
+    """
+
+    __slots__ = ("observer", "epoch", "cells", "viewed")
+
+    def __init__(self) -> None:
+        self.observer: Observer | None = None
+        self.epoch = 0
+        self.cells: set[int] = set()
+        self.viewed: set[int] = set()
+
+
+state = State()
+
+
+def written(tensor: Tensor, old: Node) -> None:
+    """Called before the node of a handle is replaced by a write."""
+    if state.observer is not None:
+        state.observer.written(tensor, old)
+    if id(tensor) in state.cells:
+        state.epoch += 1
+
+
+def viewed(base: Tensor) -> None:
+    """Called when a view of `base` is made."""
+    state.viewed.add(id(base))
+    if id(base) in state.cells:
+        state.epoch += 1
+
+
+def grad_read(tensor: Tensor) -> None:
+    """Called before `tensor.grad` is looked at."""
+    if state.observer is not None:
+        state.observer.grad_read(tensor)
+
+
+def grad_written(tensor: Tensor) -> None:
+    """Called before `tensor.grad` is replaced."""
+    if state.observer is not None:
+        state.observer.grad_written(tensor)
+    if id(tensor) in state.cells:
+        state.epoch += 1
+
+
+def over_budget() -> None:
+    """Flush when too many nodes or bytes are pending; called each time `pending` reaches `budget`."""
+    global budget
+    nbytes = sum(t._node.aval.nbytes for t in pending[-_CHECK_EVERY:])
+    budget += _CHECK_EVERY
+    if len(pending) >= NODE_BUDGET or nbytes * (len(pending) // _CHECK_EVERY) > BYTE_BUDGET:
+        flush()
+
+
+def value(tensor: Tensor) -> Buffer:
+    """Return the buffer of a tensor, computing everything pending if need be.
+
+    Raises `AbstractValueError` where the value is not known because a function is being staged.
+    """
+    node = tensor._node
+    found = node.value
+    if type(found) is Buffer:
+        return found
+    if node.prim is CONSTANT:
+        if node.extra is None:
+            node.extra = scalar_buffer(node)
+        result: Buffer = node.extra
+        return result
+    if node.flags & ABSTRACT:
+        raise AbstractValueError(
+            message(
+                f"The value of a {node.aval} is not known while the function is staged (recorded at {node.source})",
+                "a look at the value (bool, int, float, item, numpy, print)",
+                "only operations on tensors inside jit, vmap, scan, cond and while_loop",
+                "use plait.where or plait.cond instead of `if`, or pass the value as a static argument",
+            )
+        )
+    flush(tensor)
+    computed: Buffer = tensor._node.value
+    return computed
+
+
+def scalar_buffer(node: Node) -> Buffer:
+    """Return a buffer that holds a constant."""
+    buffer = allocate(node.aval.nbytes)
+    to_numpy(buffer, node.dtype.numpy, (), writable=True)[...] = node.value
+    return buffer
+
+
+class _Structure:
+    """Programs for one structure of pending work.
+
+    Constants that were seen with two values became run-time inputs (`dynamic`), so that a changing learning rate
+    is no new program.
+    """
+
+    __slots__ = ("count", "constants", "dynamic", "programs")
+
+    def __init__(self, constants: tuple[Any, ...]) -> None:
+        self.count = 0
+        self.constants = constants
+        self.dynamic: frozenset[int] = frozenset()
+        self.programs: dict[Any, Executable] = {}
+
+
+_structures: dict[Any, _Structure] = {}
+
+
+def flush(*tensors: Tensor) -> None:
+    """Compute `tensors` and every pending tensor that somebody still holds, as one program."""
+    global budget
+    with _lock:
+        live = {t._node: t for t in tensors if t._node.value is None}
+        for t in pending:
+            if sys.getrefcount(t) > _OWN_REFERENCES and t._node.value is None and not t._node.flags & ABSTRACT:
+                live.setdefault(t._node, t)
+        pending.clear()
+        budget = _CHECK_EVERY
+        if live:
+            nodes = list(live)
+            buffers = compute(nodes)
+            for node, buffer in zip(nodes, buffers, strict=True):
+                settle(node, buffer)
+                node.extra = weakref.ref(live[node])
+
+
+def settle(node: Node, buffer: Buffer) -> None:
+    """Make `node` a leaf with a value; its inputs are kept only where a gradient may still flow through it."""
+    node.value = buffer
+    keeps = node.flags & TRACED or (node.flags & REQUIRES_GRAD and any(i.flags & REQUIRES_GRAD for i in node.inputs))
+    if not keeps:
+        node.prim, node.inputs, node.params = DATA, (), EMPTY
+
+
+def has_value(node: Node) -> bool:
+    """Whether a node is computed (constants count)."""
+    return node.value is not None
+
+
+def compute(outputs: Sequence[Node]) -> list[Buffer]:
+    """Run the program of `outputs`; returns their buffers."""
+    key, leaves, constants = signature(outputs)
+    structure = _structures.get(key)
+    values = tuple([c.value for c in constants])
+    if structure is None:
+        structure = _structures[key] = _Structure(values)
+    structure.count += 1
+    if values != structure.constants:
+        changed = {k for k, (a, b) in enumerate(zip(values, structure.constants, strict=True)) if a != b}
+        if changed - structure.dynamic:
+            structure.dynamic |= changed
+            structure.programs.clear()
+    static = tuple([v for k, v in enumerate(values) if k not in structure.dynamic])
+    fused = structure.count > 1
+    program = structure.programs.get((static, str(static), fused))
+    dynamic = [constants[k] for k in sorted(structure.dynamic)]
+    if program is None:
+        program = structure.programs[static, str(static), fused] = _program(outputs, leaves, dynamic, fused)
+    return program.run([leaf.value for leaf in leaves] + [scalar_buffer(c) for c in dynamic])
+
+
+def _program(outputs: Sequence[Node], leaves: Sequence[Node], dynamic: Sequence[Node], fused: bool) -> Executable:
+    if dynamic:
+        stand_ins = [placeholder(c.aval) for c in dynamic]
+        outputs = _replace_constants(outputs, dict(zip(dynamic, stand_ins, strict=True)))
+        return Executable(compile_nodes(outputs, [*leaves, *stand_ins], fused))
+    return Executable(compile_nodes(outputs, leaves, fused))
+
+
+def _replace_constants(outputs: Sequence[Node], replacement: dict[Node, Node]) -> list[Node]:
+    computed = {n: n for n in toposort(outputs, has_value) if n.value is not None}
+    return substitute(outputs, {**computed, **replacement})
+
+
+def signature(outputs: Sequence[Node]) -> tuple[Any, list[Node], list[Node]]:
+    """Return a hashable structure of the pending nodes, their computed leaves and their constants, in order."""
+    number: dict[Node, int] = {}
+    rows: list[Any] = []
+    leaves: list[Node] = []
+    constants: list[Node] = []
+    for node in toposort(outputs, has_value):
+        number[node] = len(number)
+        if node.prim is CONSTANT:
+            constants.append(node)
+            rows.append(node.aval)
+        elif node.value is not None:
+            leaves.append(node)
+            rows.append((node.aval,))
+        else:
+            rows.append((node.prim, node.params, tuple([number[i] for i in node.inputs])))
+    rows.append(tuple([number[o] for o in outputs]))
+    return tuple(rows), leaves, constants
+
+
+def sync() -> None:
+    """Compute everything pending and wait for it."""
+    flush()

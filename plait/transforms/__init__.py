@@ -1,0 +1,1 @@
+"""Transforms: functions from graph to graph. They know no primitive by name; every rule is in `prims/`."""

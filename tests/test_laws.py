@@ -1,0 +1,41 @@
+"""Every primitive obeys its laws over its declared domain, for every dtype."""
+
+from __future__ import annotations
+
+import pytest
+
+import plait.prims  # noqa: F401
+from plait.core.dtype import float32
+from plait.core.primitive import PRIMITIVES, Domain, Primitive
+from plait.testing import laws
+
+DECLARED = [p for p in PRIMITIVES.values() if isinstance(p.domain, Domain)]
+PAIRS = [(p, d) for p in DECLARED for d in p.domain.dtypes]  # type: ignore[union-attr]
+TRANSFORMED = [(p, d) for p, d in PAIRS if d.is_inexact and d.bits >= 32]
+
+
+def name(pair: object) -> str:
+    return str(getattr(pair, "name", pair))
+
+
+@pytest.mark.parametrize(("primitive", "dtype"), PAIRS, ids=name)
+def test_value(primitive: Primitive, dtype: object) -> None:
+    for size in laws.SIZES:
+        laws.check(primitive.name, dtype.name, size, "value")  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("primitive", "dtype"), TRANSFORMED, ids=name)
+def test_derivative(primitive: Primitive, dtype: object) -> None:
+    for size in (1, 7):
+        laws.check(primitive.name, dtype.name, size, "derivative")  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("primitive", DECLARED, ids=name)
+def test_batching(primitive: Primitive) -> None:
+    dtypes = primitive.domain.dtypes  # type: ignore[union-attr]
+    laws.check(primitive.name, (float32 if float32 in dtypes else dtypes[0]).name, 7, "batching")
+
+
+@pytest.mark.parametrize(("primitive", "dtype"), TRANSFORMED, ids=name)
+def test_second_order(primitive: Primitive, dtype: object) -> None:
+    laws.check(primitive.name, dtype.name, 7, "second_order")  # type: ignore[attr-defined]
