@@ -89,6 +89,8 @@ class Fuser:
 
     def access(self, group: Group, consumer: Node, position: int) -> AxisMap | None:
         kind = consumer.prim.kind
+        if consumer.prim is GET:
+            return None
         if kind == "reduce":
             return identity_map(consumer.inputs[0].shape) if group.members.get(consumer) is not None else None
         if kind in ("elementwise", "view"):

@@ -188,7 +188,7 @@ class Compiler:
         if node.prim is GET:
             producer, index = node.inputs[0], node.params["index"]
             if producer.prim.name == "barrier":
-                return self.resolve(producer.inputs[index])
+                return self.memory_of(producer.inputs[index])
             return self.home[producer, index]
         found = self.home.get((node, 0))
         if found is None:

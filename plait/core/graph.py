@@ -18,7 +18,7 @@ from plait.core.primitive import PRIMITIVES, Primitive, Waived
 # running gradient transform, a linear placeholder, a history that backward() has freed.
 REQUIRES_GRAD, ABSTRACT, TRACED, LINEAR, FREED = 1, 2, 4, 8, 16
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
-_IS_INTERNAL: dict[CodeType, bool] = {}
+_IS_INTERNAL: dict[str, bool] = {}  # by file name, whose hash is kept (that of a code object is not)
 
 
 class Params(dict[str, Any]):
@@ -145,9 +145,9 @@ def locate(node: Node) -> None:
     frame = sys._getframe(2)
     while frame is not None:
         code = frame.f_code
-        internal = _IS_INTERNAL.get(code)
+        internal = _IS_INTERNAL.get(code.co_filename)
         if internal is None:
-            internal = _IS_INTERNAL[code] = code.co_filename.startswith(_PACKAGE)
+            internal = _IS_INTERNAL[code.co_filename] = code.co_filename.startswith(_PACKAGE)
         if not internal:
             node.code, node.instruction = code, frame.f_lasti
             return
@@ -164,10 +164,11 @@ def record(prim: Primitive, inputs: tuple[Node, ...], params: Params = EMPTY) ->
     flags = 0
     for i in inputs:
         flags |= i.flags
-    key = (params, *[i.aval for i in inputs])
+    avals = tuple([i.aval for i in inputs])
+    key = (params, avals) if params else avals
     result = prim.cache.get(key)
     if result is None:
-        result = prim.cache[key] = prim.aval(*[i.aval for i in inputs], **params)
+        result = prim.cache[key] = prim.aval(*avals, **params)
     node.prim, node.inputs, node.params, node.aval = prim, inputs, params, result
     node.value = node.extra = None
     node.flags = flags & recorder.mask
@@ -178,7 +179,7 @@ def record(prim: Primitive, inputs: tuple[Node, ...], params: Params = EMPTY) ->
 def call(prim: Primitive, inputs: Sequence[Any], params: dict[str, Any]) -> Node:
     """Record `prim` on nodes; Python scalars among the inputs take the dtype of the first node."""
     nodes = inputs
-    if any(not isinstance(i, Node) for i in inputs):
+    if not all([type(i) is Node for i in inputs]):
         dtype = next(i.aval.dtype for i in inputs if isinstance(i, Node) and not isinstance(i.aval, tuple))
         nodes = [i if isinstance(i, Node) else constant(i, dtype) for i in inputs]
     return record(prim, tuple(nodes), Params(params) if params else EMPTY)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from plait.core.aval import Aval
@@ -99,17 +99,15 @@ PRIMITIVES: dict[str, Primitive] = {}
 CALL: list[Callable[..., Any]] = []
 
 
-@dataclass(frozen=True, slots=True)
 class _Namespace:
     """Late-bound access to primitives by name, so that the rules of one family may use another."""
 
-    table: dict[str, Primitive] = field(default_factory=lambda: PRIMITIVES)
-
     def __getattr__(self, name: str) -> Primitive:
         try:
-            return PRIMITIVES[name]
+            found = self.__dict__[name] = PRIMITIVES[name]  # an ordinary attribute from now on
         except KeyError:
             raise AttributeError(f"no primitive is called {name!r}") from None
+        return found
 
 
 P = _Namespace()

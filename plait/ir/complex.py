@@ -8,21 +8,28 @@ functions and tanh.
 
 from __future__ import annotations
 
-from math import log as _log_of
-from math import pi as _PI
-
 from plait.core.dtype import DType, float32, float64
 from plait.ir import math
-from plait.ir.loop import Expr, Value, binary, const, fma, select, unary
-from plait.ir.math import FORMATS, copysign, two_product, two_sum
-
-_INF, _NAN = float("inf"), float("nan")
+from plait.ir.arithmetic import (
+    FORMATS,
+    INFINITY,
+    LOG_2,
+    NAN,
+    PI,
+    copysign,
+    is_finite,
+    magnitude,
+    power_of_two,
+    two_product,
+    two_sum,
+)
+from plait.ir.loop import Expr, Value, binary, const, fma, select
 
 
 class Complex:
     """re + i im; both of one dtype, float32 or float64. Operands may be `Complex`, real `Expr`s or Python numbers."""
 
-    __slots__ = ("re", "im")
+    __slots__ = ("im", "re")
 
     def __init__(self, re: Expr, im: Expr) -> None:
         self.re, self.im = re, im
@@ -101,18 +108,14 @@ def choose(condition: Expr, a: Complex, b: Complex) -> Complex:
 
 
 def _divide(a: Complex, b: Complex) -> Complex:
-    swap = _size(b.im) > _size(b.re)
+    swap = magnitude(b.im) > magnitude(b.re)
     large, small = select(swap, b.im, b.re), select(swap, b.re, b.im)
     is_zero = large.eq(0)
     ratio = select(is_zero, const(0, a.dtype), small / large)
-    divisor = select(is_zero, _size(large), fma(small, ratio, large))
+    divisor = select(is_zero, magnitude(large), fma(small, ratio, large))
     re = select(swap, fma(a.re, ratio, a.im), fma(a.im, ratio, a.re))
     im = select(swap, fma(a.im, ratio, -a.re), fma(-a.re, ratio, a.im))
     return Complex(re / divisor, im / divisor)
-
-
-def _size(x: Expr) -> Expr:
-    return unary("abs", x)
 
 
 def _times_i(z: Complex) -> Complex:
@@ -129,31 +132,34 @@ def _over_i(z: Complex) -> Complex:
 def _scaled(z: Complex) -> tuple[Complex, Expr]:
     """z / 2^k with parts that square safely, and k: even, and both 2^k and 2^-k are normal numbers."""
     f = FORMATS[z.dtype]
-    bits = select(_size(z.im) > _size(z.re), _size(z.im), _size(z.re)).bitcast(f.integer)
+    bits = select(magnitude(z.im) > magnitude(z.re), magnitude(z.im), magnitude(z.re)).bitcast(f.integer)
     limit = const(f.bias - 1, f.integer)
     k = binary("max", binary("min", ((bits >> f.mantissa) - f.bias) & -2, limit), -limit)
-    scale = math.power_of_two(-k, z.dtype)
+    scale = power_of_two(-k, z.dtype)
     return Complex(z.re * scale, z.im * scale), k
 
 
 def _length(z: Complex) -> Expr:
     """|z| of a scaled z; infinite if a part is, even if the other is NaN."""
     length = math.sqrt(fma(z.re, z.re, z.im * z.im))
-    return select(_size(z.re).eq(_INF) | _size(z.im).eq(_INF), const(_INF, z.dtype), length)
+    return select(magnitude(z.re).eq(INFINITY) | magnitude(z.im).eq(INFINITY), const(INFINITY, z.dtype), length)
 
 
 def abs(z: Complex) -> Expr:
     """The absolute value, without overflow on the way."""
     scaled, k = _scaled(z)
-    return _length(scaled) * math.power_of_two(k, z.dtype)
+    return _length(scaled) * power_of_two(k, z.dtype)
 
 
 def sign(z: Complex) -> Complex:
     """z / |z|, or 0."""
     scaled, _ = _scaled(z)
     length = _length(scaled)
-    length = select(length.eq(0), const(1, z.dtype), length)
-    return Complex(scaled.re / length, scaled.im / length)
+    is_infinite, one, zero = length.eq(INFINITY), const(1, z.dtype), const(0, z.dtype)
+    length = select(length.eq(0), one, length)
+    re, im = (select(magnitude(part).eq(INFINITY), one, zero) for part in (z.re, z.im))
+    corner = Complex(copysign(re, z.re), copysign(im, z.im))
+    return choose(is_infinite, corner, Complex(scaled.re / length, scaled.im / length))
 
 
 def reciprocal(z: Complex) -> Complex:
@@ -164,13 +170,13 @@ def reciprocal(z: Complex) -> Complex:
 def sqrt(z: Complex) -> Complex:
     """The square root in the right half plane; the branch cut is the negative real axis."""
     scaled, k = _scaled(z)
-    scale = math.power_of_two(k >> 1, z.dtype)
-    root = math.sqrt((_size(scaled.re) + _length(scaled)) * 0.5) * scale
-    other = select(root.eq(0), _size(z.im), _size(z.im) / (root + root))
+    scale = power_of_two(k >> 1, z.dtype)
+    root = math.sqrt((magnitude(scaled.re) + _length(scaled)) * 0.5) * scale
+    other = select(root.eq(0), magnitude(z.im), magnitude(z.im) / (root + root))
     is_left = z.re < 0
     re, im = select(is_left, other, root), select(is_left, root, other)
-    is_infinite = _size(z.im).eq(_INF)
-    infinity = const(_INF, z.dtype)
+    is_infinite = magnitude(z.im).eq(INFINITY)
+    infinity = const(INFINITY, z.dtype)
     return Complex(select(is_infinite, infinity, re), copysign(select(is_infinite, infinity, im), z.im))
 
 
@@ -197,7 +203,7 @@ def pow(z: Complex, w: Complex) -> Complex:
     if z.dtype is float32:
         return pow(z.cast(float64), w.cast(float64)).cast(float32)
     zero, one = as_complex(0, z.dtype), as_complex(1, z.dtype)
-    undefined = as_complex(complex(_NAN, _NAN), z.dtype)
+    undefined = as_complex(complex(NAN, NAN), z.dtype)
     power = choose(z.eq(zero), choose(w.re > 0, zero, undefined), exp(w * log(z)))
     return choose(w.eq(zero), one, power)
 
@@ -209,10 +215,8 @@ def exp(z: Complex) -> Complex:
     """e^z; also finite where e^re(z) alone overflows."""
     re, im = math.times_exp(math.cos(z.im), z.re), math.times_exp(math.sin(z.im), z.re)
     im = select(z.im.eq(0), z.im, im)
-    vanishes, is_odd = z.re.eq(-_INF), z.re.eq(_INF) & ~math.is_finite(z.im)
-    zero, infinity = const(0, z.dtype), const(_INF, z.dtype)
-    im_is_lost = vanishes & ~math.is_finite(z.im)
-    return Complex(select(im_is_lost, zero, select(is_odd, infinity, re)), select(im_is_lost, zero, im))
+    vanishes, zero = z.re.eq(-INFINITY) & ~is_finite(z.im), const(0, z.dtype)
+    return Complex(select(vanishes, zero, _or_infinite(z, re)), select(vanishes, zero, im))
 
 
 def expm1(z: Complex) -> Complex:
@@ -220,7 +224,7 @@ def expm1(z: Complex) -> Complex:
     sine = math.sin(z.im * 0.5)
     near = fma(math.expm1(z.re), math.cos(z.im), sine * sine * -2)
     e = exp(z)
-    return Complex(select(_size(z.re) < 1, near, e.re - 1), e.im)
+    return Complex(select(magnitude(z.re) < 1, near, e.re - 1), e.im)
 
 
 def logistic(z: Complex) -> Complex:
@@ -241,8 +245,8 @@ def _log_abs(z: Complex) -> Expr:
     scaled, k = _scaled(z)
     n, ln2 = k.cast(z.dtype), FORMATS[z.dtype].ln2
     far = fma(n, const(ln2[0], z.dtype), fma(n, const(ln2[1], z.dtype), math.log(_length(scaled))))
-    swap = _size(z.im) > _size(z.re)
-    large, small = select(swap, _size(z.im), _size(z.re)), select(swap, _size(z.re), _size(z.im))
+    swap = magnitude(z.im) > magnitude(z.re)
+    large, small = select(swap, magnitude(z.im), magnitude(z.re)), select(swap, magnitude(z.re), magnitude(z.im))
     return select((large > 0.5) & (large < 2), _log_from_one(large - 1, small), far)
 
 
@@ -257,17 +261,17 @@ def _times(z: Complex, factor: float) -> Complex:
 
 def log2(z: Complex) -> Complex:
     """The logarithm to base 2."""
-    return _times(log(z), 1 / _log_of(2))
+    return _times(log(z), FORMATS[z.dtype].log2_e[0])
 
 
 def log10(z: Complex) -> Complex:
     """The logarithm to base 10."""
-    return _times(log(z), 1 / _log_of(10))
+    return _times(log(z), FORMATS[z.dtype].log10_e[0])
 
 
 def log1p(z: Complex) -> Complex:
     """log(1 + z), without cancellation near 0."""
-    is_near = (_size(z.re) < 0.5) & (_size(z.im) < 1)
+    is_near = (magnitude(z.re) < 0.5) & (magnitude(z.im) < 1)
     far = log(z + 1)
     return Complex(select(is_near, _log_from_one(z.re, z.im), far.re), math.atan2(z.im, z.re + 1))
 
@@ -277,22 +281,28 @@ def log1p(z: Complex) -> Complex:
 
 def _is_steep(x: Expr) -> Expr:
     """Whether cosh(x) is e^|x| / 2 to the last place."""
-    return _size(x) > (10.0 if x.dtype is float32 else 20.0)
+    return magnitude(x) > (10.0 if x.dtype is float32 else 20.0)
 
 
 def _times_cosh(factor: Expr, x: Expr) -> Expr:
-    steep = math.times_exp(factor * 0.5, _size(x))
+    steep = math.times_exp(factor * 0.5, magnitude(x))
     return select(_is_steep(x), steep, factor * math.cosh(x))
 
 
 def _times_sinh(factor: Expr, x: Expr) -> Expr:
-    steep = math.times_exp(factor * copysign(const(0.5, x.dtype), x), _size(x))
+    steep = math.times_exp(factor * copysign(const(0.5, x.dtype), x), magnitude(x))
     return select(_is_steep(x), steep, factor * math.sinh(x))
+
+
+def _or_infinite(z: Complex, value: Expr) -> Expr:
+    """The value, but infinity if re(z) is infinite and im(z) is no number to tell the sign."""
+    is_lost = magnitude(z.re).eq(INFINITY) & ~is_finite(z.im)
+    return select(is_lost, const(INFINITY, z.dtype), value)
 
 
 def sinh(z: Complex) -> Complex:
     """The hyperbolic sine."""
-    re = select(z.re.eq(0), z.re, _times_sinh(math.cos(z.im), z.re))
+    re = select(z.re.eq(0), z.re, _or_infinite(z, _times_sinh(math.cos(z.im), z.re)))
     return Complex(re, select(z.im.eq(0), z.im, _times_cosh(math.sin(z.im), z.re)))
 
 
@@ -300,7 +310,8 @@ def cosh(z: Complex) -> Complex:
     """The hyperbolic cosine."""
     im = _times_sinh(math.sin(z.im), z.re)
     zero = copysign(const(0, z.dtype), z.re) * copysign(const(1, z.dtype), z.im)
-    return Complex(_times_cosh(math.cos(z.im), z.re), select(z.im.eq(0) | z.re.eq(0), zero, im))
+    re = _or_infinite(z, _times_cosh(math.cos(z.im), z.re))
+    return Complex(re, select(z.im.eq(0) | z.re.eq(0), zero, im))
 
 
 def tanh(z: Complex) -> Complex:
@@ -311,10 +322,10 @@ def tanh(z: Complex) -> Complex:
     divisor = fma(beta * s, s, const(1, z.dtype))
     re, im = beta * s * math.cosh(z.re) / divisor, t / divisor
     steep, one = _is_steep(z.re), const(1, z.dtype)
-    limit = math.times_exp(sine * cosine * 4, _size(z.re) * -2)
-    limit = select(_size(z.re).eq(_INF), copysign(const(0, z.dtype), sine * cosine), limit)
+    limit = math.times_exp(sine * cosine * 4, magnitude(z.re) * -2)
+    limit = select(magnitude(z.re).eq(INFINITY), copysign(const(0, z.dtype), sine * cosine), limit)
     im = select(z.im.eq(0), z.im, select(steep, limit, im))
-    return Complex(select(steep, copysign(one, z.re), re), im)
+    return Complex(select(z.re.eq(0), z.re, select(steep, copysign(one, z.re), re)), im)
 
 
 def sin(z: Complex) -> Complex:
@@ -338,12 +349,12 @@ def tan(z: Complex) -> Complex:
 def _log_of_double(z: Complex) -> Expr:
     """log(|2 z|) for large z, without overflow."""
     half = const(0.5, z.dtype)
-    return _log_abs(Complex(z.re * half, z.im * half)) + 2 * _log_of(2)
+    return _log_abs(Complex(z.re * half, z.im * half)) + 2 * LOG_2
 
 
 def _is_large(z: Complex) -> Expr:
     limit = 2.0 ** (FORMATS[z.dtype].mantissa + 2)
-    return (_size(z.re) > limit) | (_size(z.im) > limit)
+    return (magnitude(z.re) > limit) | (magnitude(z.im) > limit)
 
 
 def acos(z: Complex) -> Complex:
@@ -353,7 +364,7 @@ def acos(z: Complex) -> Complex:
     re, im = math.atan2(s.re, t.re) * 2, math.asinh(t.re * s.im - t.im * s.re)
     is_large = _is_large(z)
     far = copysign(_log_of_double(z), -z.im)
-    return Complex(select(is_large, math.atan2(_size(z.im), z.re), re), select(is_large, far, im))
+    return Complex(select(is_large, math.atan2(magnitude(z.im), z.re), re), select(is_large, far, im))
 
 
 def acosh(z: Complex) -> Complex:
@@ -373,18 +384,18 @@ def asinh(z: Complex) -> Complex:
     im = math.atan2(z.im, s.re * t.re - s.im * t.im)
     is_large = _is_large(z)
     far = copysign(_log_of_double(z), z.re)
-    return Complex(select(is_large, far, re), select(is_large, math.atan2(z.im, _size(z.re)), im))
+    return Complex(select(is_large, far, re), select(is_large, math.atan2(z.im, magnitude(z.re)), im))
 
 
 def atanh(z: Complex) -> Complex:
     """The inverse hyperbolic tangent; the branch cuts are the real axis beyond ±1."""
-    x, y = _size(z.re), _size(z.im)
+    x, y = magnitude(z.re), magnitude(z.im)
     down = 1 - x
     re = math.log1p(x * 4 / fma(down, down, y * y)) * 0.25
     im = math.atan2(y + y, fma(down, 1 + x, -(y * y))) * 0.5
-    far = reciprocal(Complex(x, y)).re
-    is_large = _is_large(z)
-    half_pi = const(_PI / 2, z.dtype)
+    is_infinite, is_large = x.eq(INFINITY) | y.eq(INFINITY), _is_large(z)
+    far = select(is_infinite, const(0, z.dtype), reciprocal(Complex(x, y)).re)
+    half_pi = const(PI / 2, z.dtype)
     # on the cut, the side is that of the sign of the imaginary part
     re, im = select(is_large, far, re), select(is_large, half_pi, im)
     return Complex(copysign(re, z.re), copysign(im, z.im))

@@ -10,10 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product as product_of
+from math import prod
 from typing import Any
 
 from plait.core.dtype import DType, bool_, int64
+from plait.core.errors import InternalError
 from plait.ir.build import Builder, both
 from plait.ir.gemm import (
     Block,
@@ -48,7 +51,7 @@ class Window:
     out: Index
     taps: Index
     stride: int
-    low: int
+    low: Index
     spacing: int
     dilation: int
 
@@ -95,6 +98,10 @@ class Window:
         return place // self.spacing, inside & (place % self.spacing).eq(0)
 
 
+def _absent(*index: Any) -> Any:
+    raise InternalError("a convolution reads an operand that it is to compute")
+
+
 @dataclass(slots=True)
 class Convolution:
     """Sizes and element access of one convolution; channels count within a group.
@@ -110,10 +117,10 @@ class Convolution:
     outputs: Index
     dtype: DType
     target: Any
-    read_x: Callable[..., Any]
-    read_w: Callable[..., Any]
-    read_y: Callable[..., Any]
     write: Callable[..., None]
+    read_x: Callable[..., Any] = _absent
+    read_w: Callable[..., Any] = _absent
+    read_y: Callable[..., Any] = _absent
 
     @property
     def out(self) -> list[Index]:
@@ -230,6 +237,55 @@ def _places(c: Convolution, position: Position, taps: Position) -> list[Index]:
 # y from x and w
 
 
+def convolve_spaced(b: Builder, c: Convolution) -> None:
+    """A convolution of stride 1 over a spaced input (the gradient of a strided one), without multiplying zeros.
+
+    The outputs of one residue modulo the spacing meet the same taps: each residue is a dense convolution of its own.
+    """
+    for residues in product_of(*(range(w.spacing) for w in c.windows)):
+        parts = [_residue(w, r) for w, r in zip(c.windows, residues, strict=True)]
+
+        def spread(position: Position, residues: Sequence[int] = residues) -> list[Index]:
+            return [p * w.spacing + r for p, w, r in zip(position, c.windows, residues, strict=True)]
+
+        def write(n: Index, channel: Index, position: Position, value: Any, spread: Any = spread) -> None:
+            c.write(n, channel, spread(position), value)
+
+        def read_w(group: Index, o: Index, channel: Index, taps: Position, parts: Any = parts) -> Any:
+            return c.read_w(group, o, channel, [first + t * step for t, (_, first, step) in zip(taps, parts, strict=True)])
+
+        part = replace(c, windows=[w for w, _, _ in parts], write=write, read_w=read_w)
+        if all(w.taps for w, _, _ in parts):
+            convolve(b, part)
+        else:
+            _write_zeros(b, part)
+
+
+def _residue(w: Window, residue: int) -> tuple[Window, int, int]:
+    """The window of the outputs at `residue`, with its first tap in the original and the step between its taps."""
+    assert isinstance(w.taps, int) and isinstance(w.low, int)
+    hits = [t for t in range(w.taps) if (residue + t * w.dilation - w.low) % w.spacing == 0]
+    first, step = (hits[0] if hits else 0), (hits[1] - hits[0] if len(hits) > 1 else 1)
+    low = -((residue + first * w.dilation - w.low) // w.spacing)
+    out = (w.out + (w.spacing - 1 - residue)) // w.spacing
+    return Window(w.size, out, len(hits), 1, low, 1, max(1, step * w.dilation // w.spacing)), first, step
+
+
+def _write_zeros(b: Builder, c: Convolution) -> None:
+    *outer, last = c.out
+    channels = c.groups * c.outputs
+    with b.parallel(c.images * channels * product(outer), grain=grain(last)) as p:
+        n, channel, *rows = unflat(p, [c.images, channels, *outer])
+        with b.vector(0, last) as column:
+            c.write(n, channel, [*rows, column], const(0, c.dtype))
+
+
+def is_spaced(c: Convolution) -> bool:
+    """Whether `convolve_spaced` applies, and writes few enough loops."""
+    plain = all(w.stride == 1 and isinstance(w.taps, int) and isinstance(w.low, int) for w in c.windows)
+    return plain and 1 < prod(w.spacing for w in c.windows) <= 9
+
+
 def convolve(b: Builder, c: Convolution) -> None:
     """y as a matrix product for each group: weights times patches, with the patches of a panel packed on the way."""
     k = product([c.inputs, *c.taps])
@@ -243,7 +299,8 @@ def convolve(b: Builder, c: Convolution) -> None:
     along_k = is_contiguous(lambda i: read(0, 0, i))
     layout, pack_a = (row_packer if along_k else column_packer)(b, tile, read, c.outputs)
     g = Gemm(c.groups, c.outputs, patches.columns, k, c.dtype, tile, layout, pack_a, patches.pack, patches.write)
-    multiply(b, g, "a")
+    few = isinstance(patches.columns, int) and isinstance(c.outputs, int) and patches.columns <= c.outputs
+    multiply(b, g, "b" if few else "a")
 
 
 class _Pixels:

@@ -307,7 +307,7 @@ def _chunks(g: Gemm, shared: str) -> tuple[int, int]:
     tile, room, most = g.tile, _PRIVATE_BYTES // g.dtype.itemsize, _TILE_BYTES // g.dtype.itemsize
     if shared == "a":
         rows = _panels(g.m, tile.rows, 512)
-        columns = _panels(g.n, tile.columns, min(room // tile.depth, most // rows))
+        columns = _panels(g.n, tile.columns, min(8 * tile.columns, most // rows))
     else:
         rows = _panels(g.m, tile.rows, min(16 * tile.rows, room // tile.pitch))
         columns = _panels(g.n, tile.columns, most // rows)
@@ -347,39 +347,41 @@ def _task(
     b: Builder, g: Gemm, sides: tuple[_Cut, _Cut], shared: str, packed: Buffer, origin: tuple[Index, Index, Index]
 ) -> None:
     """Sum one chunk of C over all blocks of k, then write it."""
-    (side_a, side_b), (batch, m, n) = sides, origin
-    tile, private, pack = g.tile, side_b if shared == "a" else side_a, g.pack_b if shared == "a" else g.pack_a
+    (side_a, side_b), (batch, m, n), tile = sides, origin, g.tile
     rows, columns = side_a.count(m), side_b.count(n)
-    own = b.stack(g.dtype, private.chunk // private.width * private.elements)
+    panels = 1 if shared == "a" else side_a.chunk // tile.rows
+    own = b.stack(g.dtype, panels * (side_b if shared == "a" else side_a).elements)
     sums = b.stack(g.dtype, side_a.chunk * side_b.chunk)
     with b.vector(0, side_a.chunk * side_b.chunk) as i:
         b.store(sums, i, 0)
-    first, count = (n, columns) if shared == "a" else (m, rows)
     with b.loop(0, side_a.blocks) as block:
         first_k = block * tile.depth
         depth = _depth(g, first_k)
-        with b.loop(0, ceil_div(count, private.width)) as p:
-            pack(own, p * private.elements, batch, first + p * private.width, first_k, depth)
-        with b.loop(0, ceil_div(columns, tile.columns)) as j, b.loop(0, ceil_div(rows, tile.rows)) as i:
-            if shared == "a":
-                a_base, b_base = side_a.base(batch, block, m // tile.rows + i), j * side_b.elements
-                a_panel, b_panel = packed, own
-            else:
-                a_base, b_base = i * side_a.elements, side_b.base(batch, block, n // tile.columns + j)
-                a_panel, b_panel = own, packed
-            corner = i * (tile.rows * side_b.chunk) + j * tile.columns
-            micro_kernel(b, g, (a_panel, a_base), (b_panel, b_base), depth, (sums, corner, side_b.chunk))
+        if shared == "b":
+            with b.loop(0, ceil_div(rows, tile.rows)) as i:
+                g.pack_a(own, i * side_a.elements, batch, m + i * tile.rows, first_k, depth)
+        with b.loop(0, ceil_div(columns, tile.columns)) as j:
+            if shared == "a":  # one panel, used at once by all rows: it does not leave the L1 cache
+                g.pack_b(own, 0, batch, n + j * tile.columns, first_k, depth)
+            with b.loop(0, ceil_div(rows, tile.rows)) as i:
+                if shared == "a":
+                    a_panel, b_panel = (packed, side_a.base(batch, block, m // tile.rows + i)), (own, 0)
+                else:
+                    b_base = side_b.base(batch, block, n // tile.columns + j)
+                    a_panel, b_panel = (own, i * side_a.elements), (packed, b_base)
+                corner = i * (tile.rows * side_b.chunk) + j * tile.columns
+                micro_kernel(b, g, a_panel, b_panel, depth, (sums, corner, side_b.chunk))
     g.write(Block(sums, side_b.chunk, batch, m, n, rows, columns))
 
 
 def micro_kernel(
-    b: Builder, g: Gemm, a: tuple[Buffer, Index], bs: tuple[Buffer, Index], depth: Index, c: tuple[Buffer, Index, int]
+    b: Builder, g: Gemm, a: tuple[Buffer, Index], other: tuple[Buffer, Index], depth: Index, c: tuple[Buffer, Index, int]
 ) -> None:
     """Add the product of one panel of A and one of B to a `rows` x `columns` corner of the sums.
 
     The accumulators are a stack buffer with constant indices only, which the compiler keeps in registers.
     """
-    tile, (a_panel, a_base), (b_panel, b_base), (sums, corner, pitch) = g.tile, a, bs, c
+    tile, (a_panel, a_base), (b_panel, b_base), (sums, corner, pitch) = g.tile, a, other, c
     registers = b.stack(g.dtype, tile.rows * tile.columns)
     with b.vector(0, tile.columns) as j, b.loop(0, tile.rows, mark="unroll") as r:
         b.store(registers, r * tile.columns + j, b.load(sums, corner + r * pitch + j))

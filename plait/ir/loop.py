@@ -85,6 +85,12 @@ class Expr:
         """Index remainder: both operands are non-negative int64."""
         return self._binary("rem", o)
 
+    def __rfloordiv__(self, o: Value) -> Expr:
+        return self._binary("div", o, True)
+
+    def __rmod__(self, o: Value) -> Expr:
+        return self._binary("rem", o, True)
+
     def __and__(self, o: Value) -> Expr:
         return self._binary("and", o)
 

@@ -15,7 +15,16 @@ from plait.core.dtype import COMPLEXES, FLOATS, INTEGERS, DType
 from plait.core.errors import ArgumentError, ShapeError, message
 from plait.core.graph import Node
 from plait.core.primitive import Domain, P, Primitive, Waived
-from plait.ir.convolve import Convolution, Window, convolve, convolve_directly, weigh, weigh_directly
+from plait.ir.convolve import (
+    Convolution,
+    Window,
+    convolve,
+    convolve_directly,
+    convolve_spaced,
+    is_spaced,
+    weigh,
+    weigh_directly,
+)
 from plait.ir.gemm import product
 from plait.ir.loop import Index
 from plait.prims.rules import byte_count, check_dtype, check_same_dtype, draw, element_count
@@ -222,7 +231,12 @@ def _windows(site: Any, x: Sequence[Index], w: Sequence[Index], y: Sequence[Inde
 
 def _emit(site: Any, c: Convolution, is_small: bool) -> None:
     few = c.outputs == 1 or (c.outputs == 2 and isinstance(c.inputs, int) and c.inputs <= 8)
-    (convolve_directly if is_small or few else convolve)(site.builder, c)
+    if is_small or few:
+        convolve_directly(site.builder, c)
+    elif is_spaced(c):
+        convolve_spaced(site.builder, c)
+    else:
+        convolve(site.builder, c)
 
 
 def _conv_lower(site: Any) -> None:
@@ -239,7 +253,7 @@ def _conv_lower(site: Any) -> None:
         return site.read(1, [group * outputs + o, channel, *taps])
 
     c = Convolution(
-        _windows(site, x, w, y), y[0], groups, w[1], outputs, _total_dtype(site), site.target, read_x, read_w, None, write,
+        _windows(site, x, w, y), y[0], groups, w[1], outputs, _total_dtype(site), site.target, write, read_x, read_w,
     )  # fmt: skip
     _emit(site, c, _is_small(site, y, w))
 
@@ -263,7 +277,7 @@ def _input_lower(site: Any) -> None:
         return site.read(1, [group * outputs + o, channel, *mirrored])
 
     c = Convolution(
-        windows, x[0], groups, outputs, w[1], _total_dtype(site), site.target, read_y, read_w, None, write
+        windows, x[0], groups, outputs, w[1], _total_dtype(site), site.target, write, read_y, read_w
     )
     _emit(site, c, _is_small(site, x, [0, outputs, *w[2:]]))
 
@@ -282,7 +296,7 @@ def _weight_lower(site: Any) -> None:
         return site.read(1, [n, channel, *position])
 
     c = Convolution(
-        _windows(site, x, w, y), x[0], groups, w[1], outputs, _total_dtype(site), site.target, read_x, None, read_y, write,
+        _windows(site, x, w, y), x[0], groups, w[1], outputs, _total_dtype(site), site.target, write, read_x, read_y=read_y,
     )  # fmt: skip
     few = isinstance(c.inputs, int) and isinstance(outputs, int) and c.inputs * outputs <= 4
     (weigh_directly if _is_small(site, y, w) or few else weigh)(site.builder, c)

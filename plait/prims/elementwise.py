@@ -14,7 +14,7 @@ from plait.core.primitive import Domain, P, Primitive, Waived
 from plait.ir import complex as complex_math
 from plait.ir import math
 from plait.ir.complex import Complex
-from plait.ir.loop import Expr, binary, const, is_const, unary
+from plait.ir.loop import Expr, binary, const, unary
 from plait.ir.loop import select as choose
 from plait.prims.rules import (
     MINUS_ONE,
@@ -156,14 +156,15 @@ def _integer_pow_aval(x: Aval, *, exponent: int) -> Aval:
 
 
 def _integer_pow(x: Expr, *, exponent: int) -> Expr:
-    result, square, remaining = const(1, x.dtype), x, abs(exponent)
+    one = const(1, x.dtype)
+    result, square, remaining = one, x, abs(exponent)
     while remaining:
         if remaining & 1:
-            result = square if is_const(result) else result * square
+            result = square if result is one else result * square
         remaining >>= 1
         if remaining:
             square = square * square
-    return 1 / result if exponent < 0 else result
+    return one / result if exponent < 0 else result
 
 
 def _integer_pow_slope(y: Node, x: Node) -> Node | None:

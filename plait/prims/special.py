@@ -73,7 +73,7 @@ atanh = analytic("atanh", lambda y, x: Over(1 - x * x), -0.9, 0.9, "numpy.arctan
 
 # the error function and its relatives
 _TWO_OVER_ROOT_PI = 2 / _sqrt(pi)
-logistic = analytic("logistic", lambda y, x: y * (1 - y), -5, 5, "scipy.special.expit")
+logistic = analytic("logistic", lambda y, x: y * (1 - y), -5, 5, "oracle.elementwise.logistic")
 erf = function("erf", math.erf, lambda y, x: _TWO_OVER_ROOT_PI * P.exp(-x * x), -3, 3, "scipy.special.erf")
 erfc = function("erfc", math.erfc, lambda y, x: -_TWO_OVER_ROOT_PI * P.exp(-x * x), -3, 3, "scipy.special.erfc")
 erfinv = function(

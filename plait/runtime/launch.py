@@ -42,6 +42,7 @@ class Executable:
 
     def __init__(self, plan: Plan, donated: dict[int, int] | None = None) -> None:
         self.plan = plan
+        self.donated = plan.donate(donated or {})
         loaded = [load_kernel(s.source) if isinstance(s, Launch) else None for s in plan.steps]
         for step, kernel in zip(plan.steps, loaded, strict=True):
             if kernel is not None:
@@ -49,7 +50,6 @@ class Executable:
                 step.workspaces = [
                     Value(evaluate_size(size, step.scalars), "temporary") for size in kernel.workspaces
                 ]
-        self.donated = plan.donate(donated or {})
         plan.place()
         builder = ProgramBuilder()
         slots: dict[Value, int] = {}

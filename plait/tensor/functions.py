@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 from plait.core.dtype import DType, bool_
 from plait.core.errors import ArgumentError, message
-from plait.core.graph import Node
-from plait.core.primitive import P
+from plait.core.graph import Node, record
+from plait.core.primitive import PRIMITIVES, P
 from plait.prims.rules import broadcast_to
 from plait.tensor.operators import BINARY, binary, promoted, scalar_node, single, to_float, to_integer
 from plait.tensor.tensor import Tensor, converted, node_of, wrap
 
 Rule = Callable[[DType], DType]
-_ALIASES = (("dim", "axis"), ("keepdim", "keepdims"), ("dims", "axis"), ("input", "x"), ("other", "y"))
+_ALIASES = (("dim", "axis"), ("keepdim", "keepdims"), ("dims", "axis"), ("input", "x"))
 _DOCUMENT = """{summary}
 
 Args:
@@ -35,7 +35,7 @@ Example:
 
 
 def both_names(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Let `function` take PyTorch's names of arguments (dim, keepdim, input, other) for those of the standard."""
+    """Let `function` take PyTorch's names of arguments (dim, keepdim, input) for those of the standard."""
 
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -63,20 +63,18 @@ def _kept(dtype: DType) -> DType:
 
 
 def _unary(name: str, prim: str | Callable[[Node], Node], rule: Rule, summary: str, sample: str, result: str) -> Any:
-    function = getattr(P, prim) if isinstance(prim, str) else prim
+    function = partial(record, PRIMITIVES[prim]) if isinstance(prim, str) else lambda inputs: prim(inputs[0])
 
     def apply(x: Any) -> Tensor:
         node = node_of(x) if isinstance(x, Tensor) else single(x, name)
-        return wrap(function(converted(node, rule(node.dtype))))
+        return wrap(function((converted(node, rule(node.aval.dtype)),)))
 
     argument = "    x: a tensor of any shape"
     argument += "; integers and bools are converted to float32." if rule is to_float else "."
-    return both_names(
-        _document(
-            apply, name, summary=summary, arguments=argument, returns="of the shape of `x`",
-            more="", call=f"{name}(plait.tensor({sample}))", result=f"tensor({result})",
-        )  # fmt: skip
-    )
+    return _document(
+        apply, name, summary=summary, arguments=argument, returns="of the shape of `x`",
+        more="", call=f"{name}(plait.tensor({sample}))", result=f"tensor({result})",
+    )  # fmt: skip
 
 
 def _binary(name: str, apply: Callable[[Any, Any], Tensor], summary: str, sample: str, result: str) -> Any:
@@ -84,14 +82,12 @@ def _binary(name: str, apply: Callable[[Any, Any], Tensor], summary: str, sample
         return apply(x, y)
 
     first, second = sample.split(" ; ")
-    return both_names(
-        _document(
-            function, name, summary=summary, more=_BROADCAST,
-            arguments="    x: a tensor or a number.\n    y: a tensor or a number, of a shape that broadcasts with `x`.",
-            returns="of the broadcast shape, in the promoted dtype where it is not bool",
-            call=f"{name}(plait.tensor({first}), {second})", result=f"tensor({result})",
-        )  # fmt: skip
-    )
+    return _document(
+        function, name, summary=summary, more=_BROADCAST,
+        arguments="    x: a tensor or a number.\n    y: a tensor or a number, of a shape that broadcasts with `x`.",
+        returns="of the broadcast shape, in the promoted dtype where it is not bool",
+        call=f"{name}(plait.tensor({first}), {second})", result=f"tensor({result})",
+    )  # fmt: skip
 
 
 def _if_float(prim: str) -> Callable[[Node], Node]:

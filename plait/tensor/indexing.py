@@ -273,9 +273,8 @@ def setitem(x: Tensor, index: Any, value: Any) -> None:
     """
     plan = parse(x, index)
     target = make_view(x, *plan.steps) if plan.steps else x
-    if isinstance(value, Tensor) and value._base is target._base and value._view == target._view:
-        if value._base is not None and value._base_version == value._base._version:
-            return  # x[i] += v has already written through the view
+    if isinstance(value, Tensor) and _is_same_view(value, target):
+        return  # x[i] += v has already written through the view
     new = scalar_node(value, x.dtype) if type(value) in (bool, int, float) else converted(to_node(value), x.dtype)
     if not plan.arrays:
         write(target, _fitted(new, target.shape))
@@ -283,6 +282,11 @@ def setitem(x: Tensor, index: Any, value: Any) -> None:
         write(target, _masked(node_of(target), plan.arrays[0], plan.axes[0], new))
     else:
         write(target, _scattered(node_of(target), plan, new))
+
+
+def _is_same_view(a: Tensor, b: Tensor) -> bool:
+    base = a._base
+    return base is not None and base is b._base and a._view == b._view and a._base_version == base._version
 
 
 def _fitted(value: Node, shape: Sequence[int]) -> Node:

@@ -53,6 +53,9 @@ def promoted(values: Sequence[Any], name: str, rule: Callable[[DType], DType] | 
     Raises:
         ArgumentTypeError: an operand is no tensor, array or number.
     """
+    nodes = [node_of(v) for v in values if isinstance(v, Tensor)]
+    if len(nodes) == len(values) and rule is None and len({n.aval.dtype for n in nodes}) == 1:
+        return nodes
     operands = [operand(v, name) for v in values]
     dtype = common_dtype(operands)
     if rule is not None:
@@ -212,7 +215,7 @@ def _operator(general: Callable[[Any, Any], Tensor], prim: Primitive, reflected:
         node.flags = (a.flags | b.flags) & recorder.mask
         frame = get_frame(1)
         code = frame.f_code
-        if recorder.location is None and _IS_INTERNAL.get(code) is False:
+        if recorder.location is None and _IS_INTERNAL.get(code.co_filename) is False:
             node.code = code
             node.instruction = frame.f_lasti
         else:
@@ -220,8 +223,7 @@ def _operator(general: Callable[[Any, Any], Tensor], prim: Primitive, reflected:
         tensor = _new(Tensor)
         tensor._node = node
         tensor._base = tensor._grad = None
-        tensor._view = ()
-        tensor._version = tensor._base_version = 0
+        tensor._version = 0
         pending = lazy.pending
         pending.append(tensor)
         if len(pending) > lazy.budget:

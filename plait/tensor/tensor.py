@@ -50,10 +50,10 @@ class Tensor:
     __hash__ = object.__hash__
 
     _node: Node
-    _base: Tensor | None
+    _base: Tensor | None  # what this is a view of; only then are the next two set
     _view: tuple[Step, ...]
-    _version: int
     _base_version: int
+    _version: int
     _grad: Tensor | None
 
     def __new__(cls, data: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
@@ -292,8 +292,7 @@ def wrap(node: Node, cls: type[Tensor] = Tensor) -> Tensor:
     tensor = _new(cls)
     tensor._node = node
     tensor._base = tensor._grad = None
-    tensor._view = ()
-    tensor._version = tensor._base_version = 0
+    tensor._version = 0
     if node.value is None:
         pending = lazy.pending
         pending.append(tensor)
@@ -349,7 +348,7 @@ def make_view(tensor: Tensor, *steps: Step) -> Tensor:
     node = derive(node_of(tensor), steps)
     result = wrap(node)
     base = result._base = tensor._base or tensor
-    result._view = (*tensor._view, *steps)
+    result._view = steps if tensor._base is None else (*tensor._view, *steps)
     result._base_version = base._version
     lazy.viewed(base)
     return result
@@ -362,9 +361,8 @@ def write(tensor: Tensor, value: Node) -> None:
         GradientError: a leaf that requires gradients is written while gradients are recorded, or a tensor with a
             gradient history while they are not.
     """
-    base = tensor if tensor._base is None else tensor._base
+    base, steps = (tensor, ()) if tensor._base is None else (tensor._base, tensor._view)
     old = base._node
-    steps = tensor._view
     trained = old.flags & REQUIRES_GRAD
     if trained:
         _check_write(old, steps)

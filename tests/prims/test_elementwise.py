@@ -217,6 +217,8 @@ def test_special_values() -> None:
     check("rem", [f([5.5, -5.5, 5.5]), f([2, 2, -2])], [1.5, -1.5, 1.5])
     check("pow", [f([0, 0, -2, -8]), f([0, 2, 3, -1])], [1, 0, -8, -0.125])
     check("integer_pow", [f([-3, 2, np.nan])], [1, 1, 1], exponent=0)
+    check("integer_pow", [f([-3, 2, 0])], [9, 4, 0], exponent=2)
+    check("integer_pow", [f([-4, 2, 0])], [-1 / 64, 1 / 8, np.inf], exponent=-3)
 
 
 def test_integers_wrap() -> None:

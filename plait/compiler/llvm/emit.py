@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from plait.compiler.llvm.lanes import Lanes, Plan, analyse, outer_accumulators, plan, postorder
 from plait.compiler.llvm.memory import load_lanes, load_scalar, spread, store_lanes, store_pairs, store_scalar
-from plait.compiler.llvm.operations import apply, identity
+from plait.compiler.llvm.operations import apply, divide_small, identity
 from plait.compiler.llvm.storage import from_storage, storage_kind, to_storage
 from plait.compiler.llvm.text import Target, Value, Writer, integer, kind_of, literal, vector_literal
 from plait.core.dtype import DType, int64
@@ -30,6 +30,7 @@ from plait.ir.loop import (
     Store,
     Variable,
     While,
+    const,
     walk,
 )
 
@@ -69,19 +70,21 @@ class Emitter:
         self.slots: dict[Local, Slot] = {}
         self.memory: dict[Buffer, Value] = {}
         self.plans: dict[int, Plan] = {}
+        self.limits: dict[Variable, int] = {}
         self.written: dict[int, frozenset[Local | Buffer]] = {}
         self.banks: dict[Accumulator, dict[int, int]] = {}
         self.zeros: Value | None = None
         for s in walk(function.body):
             if isinstance(s, For) and s.mark == "vector":
                 chosen = self.plan(s.body)
-                for accumulator in outer_accumulators(s.body):
+                for accumulator in outer_accumulators(s.body) if chosen.width > 1 else ():
                     counts = self.banks.setdefault(accumulator, {})
                     counts[chosen.width] = max(counts.get(chosen.width, 1), chosen.unroll)
 
     def run(self) -> str:
         """Emit the function."""
         f = self.function
+        self.bound(f.variable, const(0), f.extent)
         loop = self.vector_loop if f.mark == "vector" else self.scalar_loop
         loop(f.variable, Value("%low", "i64"), Value("%high", "i64"), 1, f.body)
         return self.w.function(f.name)
@@ -114,7 +117,11 @@ class Emitter:
             else:
                 operands = [cache[a] for a in e.args]
                 life = max(operand[1] for operand in operands)
-                value = apply(self.w, e.op, e.dtype, e.args[-1].dtype, *(operand[0] for operand in operands))
+                values = [operand[0] for operand in operands]
+                if e.op in ("div", "rem") and values[0].lanes > 1 and self.is_small(e):
+                    value = divide_small(self.w, e.op, *values)
+                else:
+                    value = apply(self.w, e.op, e.dtype, e.args[-1].dtype, *values)
             self.w.remember(e, value, life)
         return cache[expr][0]
 
@@ -182,9 +189,35 @@ class Emitter:
         assert self.lanes is not None
         if e.op == "var":
             return self.lanes.first, self.lanes.life
-        operands = [self.first(a) for a in e.args]
-        value = apply(self.w, e.op, e.dtype, e.dtype, *(operand[0] for operand in operands))
-        return value, max(operand[1] for operand in operands)
+        found = self.w.cache.get(("first", e))
+        if found is None:
+            operands = [self.first(a) for a in e.args]
+            value = apply(self.w, e.op, e.dtype, e.dtype, *(operand[0] for operand in operands))
+            found = value, max(operand[1] for operand in operands)
+            self.w.remember(("first", e), *found)
+        return found
+
+    def is_small(self, quotient: Expr) -> bool:
+        """Whether both operands of an index division are known to be natural numbers below 2**31."""
+        limits = [self.limit(a) for a in quotient.args]
+        return quotient.dtype is int64 and all(limit is not None and limit < 2**31 for limit in limits)
+
+    def limit(self, e: Expr) -> int | None:
+        """The largest value of an index expression that is never negative, None if not known."""
+        if e.op == "const":
+            return e.attr if e.attr >= 0 else None
+        if e.op == "var":
+            return self.limits.get(e.attr)
+        if e.op not in ("add", "mul", "div", "rem"):
+            return None
+        a, b = (self.limit(x) for x in e.args)
+        if a is None or b is None:
+            return None
+        if e.op in ("add", "mul"):
+            return a + b if e.op == "add" else a * b
+        if e.args[1].op != "const" or b == 0:
+            return None
+        return a // b if e.op == "div" else min(a, b - 1)
 
     # memory
     def argument(self, position: int) -> Value:
@@ -324,7 +357,8 @@ class Emitter:
             self.guarded(s, functools.partial(self.accumulate, s))
         elif isinstance(s, Allocate):
             assert isinstance(s.buffer.size, int)
-            self.memory[s.buffer] = self.w.stack(f"[{s.buffer.size} x {storage_kind(s.buffer.dtype)}]", 64)
+            if s.buffer not in self.memory:
+                self.memory[s.buffer] = self.w.stack(f"[{s.buffer.size} x {storage_kind(s.buffer.dtype)}]", 64)
         else:
             raise InternalError(f"loop IR: unknown statement {s!r}")
 
@@ -429,6 +463,7 @@ class Emitter:
     def loop(self, s: For) -> None:
         """Emit a for loop."""
         low, high = self.value(s.low), self.value(s.high)
+        self.bound(s.variable, s.low, s.high)
         if s.mark == "vector":
             self.vector_loop(s.variable, low, high, 1, s.body)
         elif s.mark == "unroll":
@@ -440,6 +475,11 @@ class Emitter:
                     self.block(s.body)
         else:
             self.scalar_loop(s.variable, low, high, s.step, s.body)
+
+    def bound(self, variable: Variable, low: Expr, high: Expr) -> None:
+        """Note the range of a loop variable, if it is constant."""
+        if low.op == high.op == "const" and low.attr >= 0:
+            self.limits[variable] = high.attr - 1
 
     def scalar_loop(self, variable: Variable, low: Value, high: Value, step: int, body: list[Statement]) -> None:
         """Emit a loop of single iterations."""

@@ -45,6 +45,7 @@ class Analysis:
     variable: Variable
     locals: set[Local]
     varying: dict[Expr, bool] = field(default_factory=dict)
+    strides: dict[Expr, Expr | None] = field(default_factory=dict)
 
     def varies(self, expr: Expr) -> bool:
         """Whether the value may differ between lanes."""
@@ -68,21 +69,31 @@ class Analysis:
 
     def stride(self, index: Expr) -> Expr | None:
         """The uniform difference between neighbouring lanes of an int64 expression, or None if there is none."""
-        if not self.varies(index):
+        known = self.strides
+        pending = [index]
+        while pending:
+            e = pending[-1]
+            missing = [a for a in e.args if a not in known] if self.varies(e) and e.op in _AFFINE else ()
+            if missing:
+                pending += missing
+            elif pending.pop() not in known:
+                known[e] = self._stride(e)
+        return known[index]
+
+    def _stride(self, e: Expr) -> Expr | None:
+        if not self.varies(e):
             return const(0)
-        if index.op == "var":
+        if e.op == "var":
             return const(1)
-        if index.op not in _AFFINE or index.dtype is not int64:
+        if e.op not in _AFFINE or e.dtype is not int64:
             return None
-        a, b = index.args
-        if index.op == "mul":
-            if self.varies(a) and self.varies(b):
-                return None
-            a, b = (b, a) if self.varies(b) else (a, b)
-            step = self.stride(a)
-            return None if step is None else binary("mul", b, step) if b.op == "const" else binary("mul", step, b)
-        left, right = self.stride(a), self.stride(b)
-        return None if left is None or right is None else binary(index.op, left, right)
+        a, b = e.args
+        if e.op == "mul":
+            uniform, other = (b, a) if self.varies(a) else (a, b)
+            step = self.strides[other]
+            return None if self.varies(uniform) or step is None else binary("mul", step, uniform)
+        left, right = self.strides[a], self.strides[b]
+        return None if left is None or right is None else binary(e.op, left, right)
 
 
 @dataclass(frozen=True, slots=True)

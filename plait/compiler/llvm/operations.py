@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from plait.compiler.llvm.text import Value, Writer, integer, kind_of, literal, suffix
-from plait.core.dtype import DType, bool_
+from plait.core.dtype import DType, bool_, int32
 from plait.core.errors import InternalError
 
 Rule = Callable[..., Value]
@@ -26,9 +26,14 @@ def identity(op: str, dtype: DType) -> Value:
         return literal({"add": -0.0, "mul": 1.0, "min": float("inf"), "max": -float("inf")}[op], dtype)
     if dtype is bool_:
         return literal(op in ("mul", "min", "and"), dtype)
-    signed = dtype.kind == "i"
-    least, greatest = (-(1 << dtype.bits - 1), (1 << dtype.bits - 1) - 1) if signed else (0, (1 << dtype.bits) - 1)
+    least, greatest = _limits(dtype)
     return literal({"add": 0, "mul": 1, "min": greatest, "max": least, "and": -1, "or": 0, "xor": 0}[op], dtype)
+
+
+def _limits(dtype: DType) -> tuple[int, int]:
+    if dtype.kind == "u":
+        return 0, (1 << dtype.bits) - 1
+    return -(1 << dtype.bits - 1), (1 << dtype.bits - 1) - 1
 
 
 def _arithmetic(float_op: str, integer_op: str, bool_op: str) -> Rule:
@@ -88,6 +93,14 @@ def _remainder(w: Writer, dtype: DType, source: DType, a: Value, b: Value) -> Va
         # dividing by 1 in place of -1 gives the same remainder, 0
         remainder = w.binary("srem" if signed else "urem", a, divisor)
     return w.select(zero, a, remainder)
+
+
+def divide_small(w: Writer, op: str, a: Value, b: Value) -> Value:
+    """Divide (or take the remainder of) int64 vectors known to hold 31-bit natural numbers."""
+    low = w.convert("trunc", a, "i32")
+    if b.constant:
+        return w.convert("zext", w.binary("udiv" if op == "div" else "urem", low, integer(b.constant, "i32")), "i64")
+    return w.convert("sext", apply(w, op, int32, int32, low, w.convert("trunc", b, "i32")), "i64")
 
 
 def _is_safe_divisor(b: Value) -> bool:
@@ -174,15 +187,28 @@ def _cast(w: Writer, dtype: DType, source: DType, x: Value) -> Value:
     if source.kind == "f":
         if dtype.kind == "f":
             return w.convert("fpext" if dtype.bits > source.bits else "fptrunc", x, kind)
-        signed = "s" if dtype.kind == "i" else "u"
-        result = Value("", kind, x.lanes)
-        text = f"call {result.type} @llvm.fpto{signed}i.sat.{suffix(result)}.{suffix(x)}({x.typed})"
-        return w.define(kind, x.lanes, text, x.depth)
+        return _float_to_integer(w, dtype, source, x)
     if dtype.kind == "f":
         return w.convert("sitofp" if source.kind == "i" else "uitofp", x, kind)
     if dtype.bits == source.bits:
         return x
     return w.convert("trunc" if dtype.bits < source.bits else "sext" if source.kind == "i" else "zext", x, kind)
+
+
+def _float_to_integer(w: Writer, dtype: DType, source: DType, x: Value) -> Value:
+    kind, signed = kind_of(dtype), "s" if dtype.kind == "i" else "u"
+    if x.lanes == 1:
+        text = f"call {kind} @llvm.fpto{signed}i.sat.{kind}.{suffix(x)}({x.typed})"
+        return w.define(kind, 1, text, x.depth)
+    # LLVM converts the lanes one by one if asked to saturate, so the ends are put in afterwards
+    wide = kind if dtype.bits >= 32 else "i32"
+    least, greatest = _limits(dtype)
+    raw = w.convert("fptosi" if wide != kind else f"fpto{signed}i", x, wide)
+    result = w.define(wide, x.lanes, f"freeze {raw.typed}", raw.depth)
+    result = w.select(w.compare("fcmp oge", x, literal(float(greatest + 1), source)), integer(greatest, wide), result)
+    result = w.select(w.compare("fcmp olt", x, literal(float(least), source)), integer(least, wide), result)
+    result = w.select(w.compare("fcmp uno", x, x), integer(0, wide), result)
+    return result if wide == kind else w.convert("trunc", result, kind)
 
 
 def _bitcast(w: Writer, dtype: DType, source: DType, x: Value) -> Value:

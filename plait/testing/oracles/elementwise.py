@@ -17,6 +17,11 @@ def rsqrt(x: Array) -> Array:
     return 1 / np.sqrt(x)
 
 
+def logistic(x: Array) -> Array:
+    """1 / (1 + exp(-x)), also of complex numbers."""
+    return 1 / (1 + np.exp(-x)) if x.dtype.kind == "c" else special.expit(x)
+
+
 def trigamma(x: Array) -> Array:
     """The second derivative of log gamma."""
     return special.polygamma(1, np.asarray(x, np.float64))

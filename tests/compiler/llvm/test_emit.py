@@ -8,6 +8,7 @@ from compiling import assert_same
 
 from plait.compiler.llvm.emit import emit
 from plait.compiler.llvm.jit import assembly, host_target
+from plait.compiler.llvm.text import Target
 from plait.core.dtype import bfloat16, bool_, complex64, float16, float32, float64, int8, int32, int64, uint8
 from plait.core.errors import InternalError
 from plait.ir.build import Builder
@@ -350,6 +351,43 @@ def test_index_values(agree):
     arrays = [np.zeros(70, d) for d in ("f4", "i4", "?", "i8")]
     agree(b.finish(), arrays, [5])
     agree(b.finish(), arrays, [0])
+
+
+def test_index_division_of_known_range(agree):
+    """Constant extents allow 32-bit division."""
+    b = Builder("known")
+    bx, by = b.input("x", float32, 60), b.output("y", float32, 60)
+    bz, n = b.output("z", int64, 60), b.scalar("n")
+    with b.parallel(3) as r, b.vector(0, 20) as j:
+        flat = r * 20 + j
+        b.store(by, flat, b.load(bx, (flat % 4) * 15 + flat // 4))
+        b.store(bz, flat, (flat // 7) * 10 + flat % 7 + flat // (r + 1) + flat % r + (flat * 2**40) // 3 + flat % n)
+    agree(b.finish(), [floats(60), np.zeros(60, "f4"), np.zeros(60, "i8")], [7])
+
+
+def test_shared_index_expressions(agree):
+    """Doubling an index many times stays linear in the number of expressions."""
+    b = Builder("shared")
+    by = b.output("y", int64, 20)
+    with b.parallel(20, "vector") as i:
+        e = i
+        for _ in range(60):
+            e = binary("add", e, e)
+        b.store(by, i, e)
+    agree(b.finish(), [np.zeros(20, "i8")])
+
+
+def test_a_target_without_vectors():
+    """Vector loops become plain loops."""
+    b = Builder("scalar")
+    bx, by = b.input("x", float32, 20), b.output("y", float32, 1)
+    with b.parallel(1):
+        a = b.accumulator("add", float32, 0.0)
+        with b.vector(0, 20) as j:
+            a.add(b.load(bx, j))
+        b.store(by, 0, a.get())
+    text = emit(b.finish().functions[0], Target("thumbv7em-none-eabi", "cortex-m4", "", 0, 0))
+    assert " x float>" not in text and "fadd float" in text
 
 
 def gemm_tile(rows, columns):
