@@ -66,3 +66,25 @@ def input_map(node: Node, position: int, own: AxisMap | None) -> AxisMap | None:
             kept = iter([m for m, n in zip(own, node.shape, strict=True) if n != 1])
             return tuple(None if n == 1 else next(kept) for n in source.shape)
     return None
+
+
+def in_place_nodes(group: Group) -> set[Node]:
+    """Return the inputs that a group reads only at the element it is writing, and the outputs it so writes.
+
+    Such an output may be written over such an input.
+    """
+    where = group.identity
+    if group.anchor is not None and group.anchor.prim.multi:
+        return set()
+    outputs = {o for o in group.outputs if o.shape == group.shape and group.members[o] == where and o is not group.anchor}
+    unsafe: set[Node] = set()
+    inputs: set[Node] = set()
+    for member, own in group.members.items():
+        for position, i in enumerate(member.inputs):
+            if i in group.members:
+                continue
+            inputs.add(i)
+            pointwise = member.prim.kind in ("elementwise", "view") and input_map(member, position, own) == where
+            if not (pointwise or member.prim.kind == "reduce") or i.shape != group.shape or member is group.anchor:
+                unsafe.add(i)
+    return outputs | (inputs - unsafe) if outputs else set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -25,25 +26,36 @@ def extend_over_loops(intervals: Sequence[Interval], loops: Sequence[tuple[int, 
                 i.last = high
 
 
+_MANY = 512  # intervals from which on planning in order of time is worth its larger arena
+
+
 def plan(intervals: Sequence[Interval]) -> tuple[list[int], int]:
     """Give each interval an offset so that lives that overlap in time do not overlap in memory.
 
     Largest first, at the lowest free offset (Pisarchyk and Lee, "Efficient Memory Management for Deep Neural Net
-    Inference", 2020). Returns the offsets and the size of the arena.
+    Inference", 2020); very many of them in order of time instead. Returns the offsets and the size of the arena.
     """
+    many = len(intervals) > _MANY
+    order = sorted(
+        range(len(intervals)),
+        key=lambda k: (intervals[k].first, -intervals[k].nbytes) if many else (-intervals[k].nbytes, intervals[k].first),
+    )
     offsets = [0] * len(intervals)
-    placed: list[tuple[int, int, Interval]] = []
-    for k in sorted(range(len(intervals)), key=lambda k: (-intervals[k].nbytes, intervals[k].first)):
+    placed: list[tuple[int, int, int]] = []  # offset, end and interval, by offset
+    top = 0
+    for k in order:
         own = intervals[k]
+        if many:
+            placed = [p for p in placed if intervals[p[2]].last >= own.first]
         size = -(-max(own.nbytes, 1) // ALIGNMENT) * ALIGNMENT
         offset = 0
         for low, high, other in placed:
-            if other.last < own.first or own.last < other.first:
+            if intervals[other].last < own.first or own.last < intervals[other].first:
                 continue
             if offset + size <= low:
                 break
             offset = max(offset, high)
         offsets[k] = offset
-        placed.append((offset, offset + size, own))
-        placed.sort(key=lambda p: p[0])
-    return offsets, max((high for _, high, _ in placed), default=0)
+        insort(placed, (offset, offset + size, k))
+        top = max(top, offset + size)
+    return offsets, top

@@ -8,7 +8,7 @@ from typing import Any
 
 from plait.compiler.abstract import flatten_group, generalize
 from plait.compiler.fuse import fuse
-from plait.compiler.groups import Group
+from plait.compiler.groups import Group, in_place_nodes
 from plait.compiler.kernels import ADVANCE, COPY, START, STORE_ROW, Source, group_buffers, group_source
 from plait.compiler.memory import Interval, extend_over_loops, plan
 from plait.compiler.simplify import expand, simplify
@@ -37,7 +37,7 @@ class Launch:
     values: list[Value]
     scalars: dict[str, int]
     workspaces: list[Value] = field(default_factory=list)
-    elementwise: bool = False  # every input as large as a result is read only at the element being written
+    in_place: list[Value] = field(default_factory=list)  # may share memory: see `in_place_nodes`
 
 
 @dataclass(eq=False, slots=True)
@@ -101,7 +101,7 @@ class Plan:
             return False
         first = min(writers)
         step = self.steps[first]
-        same_element = isinstance(step, Launch) and step.elementwise
+        same_element = isinstance(step, Launch) and source in step.in_place and result in step.in_place
         return all(k < first or (k == first and same_element) for k in readers)
 
     def place(self) -> None:
@@ -225,8 +225,7 @@ class Compiler:
         self.launch(generic, scalars, values, {new[o]: o for o in group.outputs})
 
     def launch(
-        self, group: Group, scalars: dict[str, int], inputs: dict[Node, Value], results: dict[Node, Node],
-        elementwise: bool = False,
+        self, group: Group, scalars: dict[str, int], inputs: dict[Node, Value], results: dict[Node, Node]
     ) -> None:  # fmt: skip
         reads, writes = group_buffers(group)
         values = [inputs[i] for i in reads]
@@ -235,7 +234,9 @@ class Compiler:
             result = original.aval[index] if isinstance(original.aval, tuple) else original.aval
             self.home[original, index] = value = self.value(result.nbytes)
             values.append(value)
-        self.steps.append(Launch(group_source(group), values, scalars, elementwise=elementwise))
+        shared = in_place_nodes(group)
+        in_place = [v for v, n in zip(values, [*reads, *[n for n, _, _ in writes]], strict=True) if n in shared]
+        self.steps.append(Launch(group_source(group), values, scalars, in_place=in_place))
 
     def copy(self, source: Value, result: Value) -> None:
         self.steps.append(Launch(COPY, [source, result], {"bytes": source.nbytes}))

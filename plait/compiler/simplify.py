@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
 from plait.compiler.fuse import is_constant
 from plait.core.aval import is_static
-from plait.core.graph import CONSTANT, GET, Node, inline, record, recorder, toposort
+from plait.core.dtype import DType, float32, float64
+from plait.core.graph import CONSTANT, GET, Node, full, inline, record, recorder, toposort
 from plait.core.primitive import P
 
 INLINED = ("checkpoint", "custom_jvp", "custom_vjp")
@@ -80,8 +82,27 @@ def _value(node: Node) -> Any:
     return node.inputs[0].value if is_constant(node) else None
 
 
+_FOLDED: dict[str, Callable[..., float]] = {
+    "neg": lambda a: -a,
+    "add": lambda a, b: a + b,
+    "sub": lambda a, b: a - b,
+    "mul": lambda a, b: a * b,
+}
+_ROUND: dict[DType, Callable[[float], float]] = {float32: lambda x: ctypes.c_float(x).value, float64: float}
+
+
+def fold(node: Node) -> Node:
+    """Compute an operation on floating-point constants; products and sums of two numbers round once."""
+    apply, rounded = _FOLDED.get(node.prim.name), _ROUND.get(node.dtype) if node.prim.kind == "elementwise" else None
+    if apply is None or rounded is None or not all(is_constant(i) for i in node.inputs):
+        return node
+    value = rounded(apply(*[rounded(_value(i)) for i in node.inputs]))
+    return full(value, node.aval)
+
+
 def algebra(node: Node) -> Node:
     """Return a simpler equal node, or the node."""
+    node = fold(node)
     rule = _RULES.get(node.prim.name)
     return node if rule is None else rule(node)
 
@@ -125,7 +146,7 @@ def _reshape(node: Node) -> Node:
 
 def _broadcast(node: Node) -> Node:
     (x,) = node.inputs
-    if x.shape == node.shape and x.prim is not CONSTANT:
+    if x.shape == node.shape and (x.prim is not CONSTANT or node.shape):
         return x
     if x.prim.name == "broadcast":
         axes = tuple(node.params["axes"][a] for a in x.params["axes"])

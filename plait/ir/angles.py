@@ -21,7 +21,7 @@ from plait.ir.arithmetic import (
 )
 from plait.ir.loop import Expr, binary, const, fma, select, unary
 
-# the first 22 * 53 bits of 1 / (2 pi)
+# the first 24 * 53 bits of 1 / (2 pi)
 _TURNS = int(
     "28be60db9391054a7f09d5f47d4d377036d8a5664f10e4107f9458eaf7aef1586dc91b8e909374b801924bba827464873f877ac72c4a69cf"
     "ba208d7d4baed1213a671c09ad17df904e64758e60d4ce7d272117e2ef7e4a0ec7fe25fff7816603fbcbc462d6829b47db4d9fb3c9f2c26d"
@@ -32,7 +32,7 @@ _LARGE_ANGLE = 2.0**30
 
 def _turn_words(bits: int, count: int) -> list[float]:
     """1 / (2 pi) cut into words; word j counts in units of 2^(-bits j)."""
-    return [((_TURNS >> (22 * 53 - bits * (j + 1))) & ((1 << bits) - 1)) / 2.0**bits for j in range(count)]
+    return [((_TURNS >> (24 * 53 - bits * (j + 1))) & ((1 << bits) - 1)) / 2.0**bits for j in range(count)]
 
 
 def _reduce_float(x: Expr) -> tuple[Expr, Expr, Expr]:

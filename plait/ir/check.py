@@ -73,9 +73,10 @@ class _Checker:
     def fail(self, text: str) -> InternalError:
         return InternalError(f"loop IR: {text} (in function {self.function.name})")
 
-    def require(self, condition: bool, text: str) -> None:
+    def require(self, condition: bool, text: str, *values: object) -> None:
+        """Raise unless the condition holds; `values` fill in `text` only then: an expression can be long to print."""
         if not condition:
-            raise self.fail(text)
+            raise self.fail(text.format(*values) if values else text)
 
     def check(self) -> None:
         f = self.function
@@ -92,7 +93,7 @@ class _Checker:
 
     # expressions
     def expression(self, expr: Expr, dtype: DType, uniform: bool = False) -> None:
-        self.require(expr.dtype is dtype, f"{expr!r} is {expr.dtype.name}, not {dtype.name}")
+        self.require(expr.dtype is dtype, "{!r} is {}, not {}", expr, expr.dtype.name, dtype.name)
         pending = [expr]
         while pending:
             e = pending[-1]
@@ -106,16 +107,16 @@ class _Checker:
                 own = frozenset([e.attr]) if isinstance(e.attr, (Variable, Local, Buffer)) else frozenset()
                 self.reads[e] = own.union(*(self.reads[a] for a in e.args))
         for name in self.reads[expr]:
-            self.require(name in self.scope, f"{name!r} is used outside its scope in {expr!r}")
+            self.require(name in self.scope, "{!r} is used outside its scope in {!r}", name, expr)
             if self.lane_variable is not None:
                 varies = name is self.lane_variable or name in self.lane_locals
-                self.require(not (uniform and varies), f"{expr!r} differs between the lanes of a vector loop")
+                self.require(not (uniform and varies), "{!r} differs between the lanes of a vector loop", expr)
                 partial = name in self.added and name not in self.lane_locals
                 self.require(not partial, f"the accumulator {name!r} is read inside the vector loop that adds to it")
 
     def types(self, e: Expr) -> None:
         op, dtypes = e.op, [a.dtype for a in e.args]
-        self.require(e.dtype.compute is e.dtype and e.dtype.kind != "c", f"{e.dtype.name} is no compute dtype: {e!r}")
+        self.require(e.dtype.compute is e.dtype and e.dtype.kind != "c", "{} is no compute dtype: {!r}", e.dtype.name, e)
         if op in _LEAVES:
             right = self.is_right_leaf(e)
         elif op in UNARY:
@@ -135,7 +136,7 @@ class _Checker:
         else:
             raise self.fail(f"unknown operation {op!r}")
         right = right and e.dtype.kind in _KINDS.get(op, "biuf")
-        self.require(right, f"wrong operands of {op}: {e!r} gives {e.dtype.name} from {[d.name for d in dtypes]}")
+        self.require(right, "wrong operands of {}: {!r} gives {} from {}", op, e, e.dtype.name, dtypes)
 
     def is_right_leaf(self, e: Expr) -> bool:
         if e.op == "load":

@@ -25,6 +25,7 @@ Reader = Callable[[Index, Index, Index], Expr]
 Packer = Callable[[Buffer, Index, Index, Index, Index, Index], None]
 """`packer(panel buffer, base, batch, first row or column, first k, number of k)`: writes one panel."""
 Writer = Callable[["Block"], None]
+Place = tuple[Buffer, Index]
 
 _PANEL_BYTES = 32768  # a panel of B stays in the L1 cache
 _TILE_BYTES = 131072  # the part of C that one task sums stays in the L2 cache,
@@ -117,9 +118,9 @@ def grain(flops: Index) -> int:
 
 
 def choose_tile(target: Any, dtype: DType, k: Index) -> Tile:
-    """Return the micro-kernel for a machine: `target` has `vector_bytes` and `vector_registers`."""
-    lanes = max(1, target.vector_bytes // dtype.itemsize)
-    rows, columns = (8 if target.vector_registers >= 32 else 6), 2 * lanes
+    """Return the micro-kernel for a machine: `target` has `vector_bytes` and `vector_registers` (or is None)."""
+    lanes = max(1, getattr(target, "vector_bytes", 64) // dtype.itemsize)
+    rows, columns = (8 if getattr(target, "vector_registers", 32) >= 32 else 6), 2 * lanes
     depth = max(16, _PANEL_BYTES // (columns * dtype.itemsize))
     if isinstance(k, int):
         blocks = max(1, -(-k // (depth + depth // 8)))  # blocks of one length, rather than a short last one
@@ -200,7 +201,7 @@ def panel_packer(b: Builder, tile: Tile, read: Reader, n: Index) -> Packer:
 
 
 def copy_lines(
-    b: Builder, to: tuple[Buffer, Index], span: tuple[Index, Index], width: int, count: Index,
+    b: Builder, to: Place, span: tuple[Index, Index], width: int, count: Index,
     read: Callable[[Index, Index], Expr],
 ) -> None:  # fmt: skip
     """Write `count` lines of `width` elements; `span` is the first one's place and the size that ends the last panel.
@@ -228,7 +229,7 @@ def copy_lines(
 
 
 def row_writer(b: Builder, write: Callable[[Index, Index, Index, Expr], None], along_rows: bool = False) -> Writer:
-    """Return a writer that calls `write(batch, m, n, value)` in vector loops along n (or m, where that is contiguous)."""
+    """Return a writer that calls `write(batch, m, n, value)` in vector loops along n, or along m."""
 
     def write_block(block: Block) -> None:
         if along_rows:
@@ -364,19 +365,20 @@ def _task(
             if shared == "a":  # one panel, used at once by all rows: it does not leave the L1 cache
                 g.pack_b(own, 0, batch, n + j * tile.columns, first_k, depth)
             with b.loop(0, ceil_div(rows, tile.rows)) as i:
+                a_panel: Place = (own, i * side_a.elements)
+                b_panel: Place = (own, 0)
                 if shared == "a":
-                    a_panel, b_panel = (packed, side_a.base(batch, block, m // tile.rows + i)), (own, 0)
+                    a_panel = packed, side_a.base(batch, block, m // tile.rows + i)
                 else:
-                    b_base = side_b.base(batch, block, n // tile.columns + j)
-                    a_panel, b_panel = (own, i * side_a.elements), (packed, b_base)
+                    b_panel = packed, side_b.base(batch, block, n // tile.columns + j)
                 corner = i * (tile.rows * side_b.chunk) + j * tile.columns
                 micro_kernel(b, g, a_panel, b_panel, depth, (sums, corner, side_b.chunk))
     g.write(Block(sums, side_b.chunk, batch, m, n, rows, columns))
 
 
 def micro_kernel(
-    b: Builder, g: Gemm, a: tuple[Buffer, Index], other: tuple[Buffer, Index], depth: Index, c: tuple[Buffer, Index, int]
-) -> None:
+    b: Builder, g: Gemm, a: Place, other: Place, depth: Index, c: tuple[Buffer, Index, int]
+) -> None:  # fmt: skip
     """Add the product of one panel of A and one of B to a `rows` x `columns` corner of the sums.
 
     The accumulators are a stack buffer with constant indices only, which the compiler keeps in registers.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from math import prod
 from typing import Any
 
 from plait.core.aval import Aval, Size, aval
@@ -40,10 +39,10 @@ def _free(ndim: int, *used: Sequence[int]) -> tuple[int, ...]:
 
 
 def _check_axes(a: Aval, b: Aval, contract: Axes, batch: Axes) -> None:
-    for name, pair in (("contract", contract), ("batch", batch)):
-        if len(pair) != 2 or len(pair[0]) != len(pair[1]):
+    for name, axes in (("contract", contract), ("batch", batch)):
+        if len(axes) != 2 or len(axes[0]) != len(axes[1]):
             fix = "give one tuple of axes for each operand, of the same length"
-            raise ShapeError(message(f"dot_general: {name} must pair axes of both operands", pair, None, fix))
+            raise ShapeError(message(f"dot_general: {name} must pair axes of both operands", axes, None, fix))
     for operand, position in ((a, 0), (b, 1)):
         used = contract[position] + batch[position]
         if len(set(used)) != len(used) or not all(0 <= axis < operand.ndim for axis in used):
@@ -51,7 +50,8 @@ def _check_axes(a: Aval, b: Aval, contract: Axes, batch: Axes) -> None:
             raise ShapeError(message(f"dot_general: invalid axes for operand {position}", used, expected))
     for first, second in zip(contract[0] + batch[0], contract[1] + batch[1], strict=True):
         if a.shape[first] != b.shape[second]:
-            received = f"{a} and {b}, axis {first} of size {a.shape[first]} with axis {second} of size {b.shape[second]}"
+            pair = f"axis {first} of size {a.shape[first]} with axis {second} of size {b.shape[second]}"
+            received = f"{a} and {b}, {pair}"
             fix = "transpose or reshape an operand so that the contracted and batch axes match"
             raise ShapeError(message("Sizes do not match in a matrix product", received, "equal sizes", fix))
 
@@ -147,9 +147,9 @@ class _Operands:
     def __init__(self, site: Any, swapped: bool) -> None:
         self.site, self.swapped = site, swapped
         contract, batch = site.params["contract"], site.params["batch"]
-        self.axes = [(t, _free(len(site.shape(i)), c, t), c) for i, (c, t) in enumerate(zip(contract, batch, strict=True))]
-        sizes = [[[site.shape(i)[axis] for axis in group] for group in self.axes[i]] for i in range(2)]
-        self.sizes = sizes
+        shapes = [site.shape(0), site.shape(1)]
+        self.axes = [(t, _free(len(s), c, t), c) for s, c, t in zip(shapes, contract, batch, strict=True)]
+        sizes = self.sizes = [[[shapes[i][axis] for axis in group] for group in self.axes[i]] for i in range(2)]
         left, right = (1, 0) if swapped else (0, 1)
         self.left, self.right = left, right
         self.batch, self.m = product(sizes[left][0]), product(sizes[left][1])

@@ -15,18 +15,10 @@ from plait.core.dtype import COMPLEXES, FLOATS, INTEGERS, DType
 from plait.core.errors import ArgumentError, ShapeError, message
 from plait.core.graph import Node
 from plait.core.primitive import Domain, P, Primitive, Waived
-from plait.ir.convolve import (
-    Convolution,
-    Window,
-    convolve,
-    convolve_directly,
-    convolve_spaced,
-    is_spaced,
-    weigh,
-    weigh_directly,
-)
+from plait.ir.convolution import Convolution, Window, convolve_directly, weigh_directly
 from plait.ir.gemm import product
 from plait.ir.loop import Index
+from plait.ir.patches import convolve, convolve_spaced, is_spaced, weigh
 from plait.prims.rules import byte_count, check_dtype, check_same_dtype, draw, element_count
 
 NUMBERS = INTEGERS + FLOATS + COMPLEXES
@@ -45,10 +37,12 @@ def _check_params(
     rank = len(x) - 2
     if rank < 1 or len(w) != len(x):
         fix = "add axes of size 1 so that both have a batch or output axis, a channel axis and the same spatial axes"
-        raise ShapeError(message("conv takes x[N, C, *spatial] and w[O, C / groups, *window]", f"{x} and {w}", None, fix))
+        what = "conv takes x[N, C, *spatial] and w[O, C / groups, *window]"
+        raise ShapeError(message(what, f"{x} and {w}", None, fix))
     for name, value in (("strides", strides), ("padding", padding), ("lhs_dilation", lhs), ("rhs_dilation", rhs)):
         if len(value) != rank:
-            raise ArgumentError(message(f"conv: {name} needs one entry for each spatial axis", value, f"{rank} entries"))
+            what = f"conv: {name} needs one entry for each spatial axis"
+            raise ArgumentError(message(what, value, f"{rank} entries"))
         if name != "padding" and any(v < 1 for v in value):  # type: ignore[operator]
             raise ArgumentError(message(f"conv: {name} must be positive", value, "integers of at least 1"))
     if any(isinstance(t, int) and t < 1 for t in w[2:]):
@@ -74,8 +68,8 @@ def _spatial(size: Size, taps: Size, stride: int, pad: tuple[int, int], lhs: int
 
 
 def _out_shape(
-    x: Shape, w: Shape, strides: Sequence[int], padding: Pairs, lhs_dilation: Sequence[int], rhs_dilation: Sequence[int],
-    groups: int,
+    x: Shape, w: Shape, strides: Sequence[int], padding: Pairs,
+    lhs_dilation: Sequence[int], rhs_dilation: Sequence[int], groups: int,
 ) -> Shape:  # fmt: skip
     _check_params(x, w, strides, padding, lhs_dilation, rhs_dilation, groups)
     per_axis = zip(x[2:], w[2:], strides, padding, lhs_dilation, rhs_dilation, strict=True)
@@ -164,7 +158,7 @@ def _folds(carriers: set[str], groups: int, size: int) -> tuple[dict[str, tuple[
 
 def _fold(node: Node, axis: int, groups: int) -> Node:
     """Merge axis 0, a batch, into `axis` of the rest: within each of its groups the batch comes first."""
-    size, *shape = node.shape
+    size, shape = node.shape[0], list[Any](node.shape[1:])
     split = (size, *shape[:axis], groups, shape[axis] // groups, *shape[axis + 1 :])
     order = (*range(1, axis + 2), 0, *range(axis + 2, len(split)))
     shape[axis] *= size
@@ -174,9 +168,9 @@ def _fold(node: Node, axis: int, groups: int) -> Node:
 
 def _unfold(node: Node, axis: int, groups: int, size: int) -> Node:
     """Inverse of `_fold`."""
-    shape = list(node.shape)
-    shape[axis] //= size  # type: ignore[operator]
-    split = (*shape[:axis], groups, size, shape[axis] // groups, *shape[axis + 1 :])  # type: ignore[operator]
+    shape: list[Any] = list(node.shape)
+    shape[axis] //= size
+    split = (*shape[:axis], groups, size, shape[axis] // groups, *shape[axis + 1 :])
     order = (axis + 1, *range(axis + 1), *range(axis + 2, len(split)))
     moved = P.transpose(P.reshape(node, shape=split), permutation=order)
     return P.reshape(moved, shape=(size, *shape))
@@ -192,8 +186,8 @@ def _batch(node: Node, inputs: Sequence[Node], batched: Sequence[bool], size: in
         for name, operand in zip(names, inputs, strict=True)
     }
     axis, groups = folds[result]
-    shape = list(node.shape)
-    shape[axis] *= size  # type: ignore[operator]
+    shape: list[Any] = list(node.shape)
+    shape[axis] *= size
     return _unfold(_apply(result, operands, tuple(shape), params), axis, groups, size)
 
 
@@ -276,9 +270,7 @@ def _input_lower(site: Any) -> None:
         mirrored = [n - 1 - t for n, t in zip(w[2:], taps, strict=True)]
         return site.read(1, [group * outputs + o, channel, *mirrored])
 
-    c = Convolution(
-        windows, x[0], groups, outputs, w[1], _total_dtype(site), site.target, write, read_y, read_w
-    )
+    c = Convolution(windows, x[0], groups, outputs, w[1], _total_dtype(site), site.target, write, read_y, read_w)
     _emit(site, c, _is_small(site, x, [0, outputs, *w[2:]]))
 
 
@@ -296,7 +288,8 @@ def _weight_lower(site: Any) -> None:
         return site.read(1, [n, channel, *position])
 
     c = Convolution(
-        _windows(site, x, w, y), x[0], groups, w[1], outputs, _total_dtype(site), site.target, write, read_x, read_y=read_y,
+        _windows(site, x, w, y), x[0], groups, w[1], outputs, _total_dtype(site), site.target, write,
+        read_x=read_x, read_y=read_y,
     )  # fmt: skip
     few = isinstance(c.inputs, int) and isinstance(outputs, int) and c.inputs * outputs <= 4
     (weigh_directly if _is_small(site, y, w) or few else weigh)(site.builder, c)
@@ -321,11 +314,11 @@ def _sampled(result: str) -> Any:
     """Make the `sample` of the primitive whose result has this role."""
 
     def sample(random: Any, dtype: DType, size: int) -> Iterator[tuple[list[Any], dict[str, Any]]]:
-        names = [name for name in next(r for r in _ROLES.values() if r[2] == result)[:2]]
+        names = next(roles for roles in _ROLES.values() if roles[2] == result)[:2]
         for case in _CASES:
             x, w = (tuple(size if n == "s" else n for n in shape) for shape in case[:2])
             params = dict(zip(("strides", "padding", "lhs_dilation", "rhs_dilation", "groups"), case[2:], strict=True))
-            shapes = {"x": x, "w": w, "y": _out_shape(x, w, **params)}
+            shapes: dict[str, Any] = {"x": x, "w": w, "y": _out_shape(x, w, **params)}
             if result != "y":
                 params["shape"] = shapes[result]
             yield [draw(random, dtype, shapes[name], -2.0, 2.0) for name in names], params

@@ -315,6 +315,8 @@ def _masked(node: Node, mask: Node, axis: int, value: Node) -> Node:
     ranks = P.cumsum(converted(flat, int64), axis=0, reverse=False) - scalar_node(1, int64)
     count = rows if mask.flags & ABSTRACT else _count(flat)
     value = _fitted(value, (*before, count, *after))
+    if not count:
+        return node
     taken = P.gather(value, P.select(flat, ranks, scalar_node(0, int64)), axes=(axis,), mode="clip")
     order = (*range(1, axis + 1), 0, *range(axis + 1, taken.ndim))
     taken = P.transpose(taken, permutation=order) if axis else taken

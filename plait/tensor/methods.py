@@ -8,6 +8,7 @@ from typing import Any
 
 from plait.core.dtype import as_dtype
 from plait.tensor import contraction, functions, rearranging, reductions, selection, shaping
+from plait.tensor.indexing import setitem
 from plait.tensor.operators import BINARY, assign, operator_method
 from plait.tensor.shaping import astype, broadcast_to
 from plait.tensor.tensor import Tensor, node_of, write
@@ -97,6 +98,13 @@ def _divmod(x: Any, y: Any) -> tuple[Tensor, Tensor]:
     return BINARY["floor_divide"](x, y), BINARY["remainder"](x, y)
 
 
+def _assigning(view: Callable[[Tensor], Tensor]) -> Callable[[Tensor, Any], None]:
+    def assign_to(self: Tensor, value: Any) -> None:
+        setitem(view(self), ..., value)
+
+    return assign_to
+
+
 def _named(name: str, method: Any) -> None:
     method.__name__ = name
     setattr(Tensor, name, method)
@@ -115,7 +123,7 @@ def _attach() -> None:
     for name, method in _OPERATORS.items():
         _named(name, method)
     for name, function in _PROPERTIES.items():
-        setattr(Tensor, name, property(function))
+        setattr(Tensor, name, property(function, _assigning(function)))
 
 
 _CONVERSIONS = {

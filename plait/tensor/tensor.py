@@ -347,7 +347,7 @@ def make_view(tensor: Tensor, *steps: Step) -> Tensor:
     """Return a view of `tensor`: it shows what is written to the tensor, and writes to it reach the tensor."""
     node = derive(node_of(tensor), steps)
     result = wrap(node)
-    base = result._base = tensor._base or tensor
+    base = result._base = tensor if tensor._base is None else tensor._base
     result._view = steps if tensor._base is None else (*tensor._view, *steps)
     result._base_version = base._version
     lazy.viewed(base)

@@ -31,6 +31,8 @@ def relabelled(node: Node, flags: int) -> Node:
     previous, recorder.mask = recorder.mask, recorder.mask & ~_HISTORY
     try:
         result = P.reshape(node, shape=node.shape)
+        if flags and node.flags & _HISTORY:  # the new leaf must not have an input that requires gradients
+            result = P.reshape(result, shape=node.shape)
     finally:
         recorder.mask = previous
     result.flags |= flags

@@ -52,7 +52,7 @@ def between(outputs: Sequence[Node], inputs: Sequence[Node], bits: int) -> list[
     active = set(sources)
     result = []
     for node in toposort(outputs, lambda n: n in sources or not n.flags & bits):
-        if node not in active and any(i in active for i in node.inputs):
+        if node not in active and node.flags & bits and any(i in active for i in node.inputs):
             active.add(node)
             result.append(node)
     return result

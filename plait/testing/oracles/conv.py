@@ -14,7 +14,7 @@ def _dilated(x: Any, padding: Any, lhs_dilation: Any) -> Any:
     """The input with zeros between elements and around (negative padding crops)."""
     spatial = x.shape[2:]
     sizes = [(n - 1) * d + 1 if n else 0 for n, d in zip(spatial, lhs_dilation, strict=True)]
-    spread = np.zeros((*x.shape[:2], *sizes), x.dtype)
+    spread: Any = np.zeros((*x.shape[:2], *sizes), x.dtype)
     spread[(..., *(slice(None, None, d) for d in lhs_dilation))] = x
     spread = np.pad(spread, [(0, 0), (0, 0), *((max(low, 0), max(high, 0)) for low, high in padding)])
     crop = [slice(max(-low, 0), n - max(-high, 0)) for (low, high), n in zip(padding, spread.shape[2:], strict=True)]
@@ -53,15 +53,14 @@ def conv(x: Any, w: Any, *, strides: Any, padding: Any, lhs_dilation: Any, rhs_d
 def conv_input(y: Any, w: Any, *, shape: Any, groups: int, **params: Any) -> Any:
     """The transpose of `conv` by x."""
     y, w = widest(y), widest(w)
-    lhs, padding = params["lhs_dilation"], params["padding"]
     # positions of x in its padded form, so that scattering into that and gathering back transposes the padding
-    place = _dilated(np.arange(1, int(np.prod(shape)) + 1).reshape(shape), padding, lhs)
+    place = _dilated(np.arange(1, int(np.prod(shape)) + 1).reshape(shape), params["padding"], params["lhs_dilation"])
     total = np.zeros(int(np.prod(shape)) + 1, y.dtype)
     out = list(y.shape[2:])
     weights = w.reshape(groups, -1, *w.shape[1:])
     grouped = y.reshape(y.shape[0], groups, -1, *out)
-    taps = _taps(place, w.shape[2:], out, params["strides"], [(0, 0)] * len(out), [1] * len(out), params["rhs_dilation"])
-    for tap, where in taps:
+    plain = {"padding": [(0, 0)] * len(out), "lhs_dilation": [1] * len(out)}
+    for tap, where in _taps(place, w.shape[2:], out, **{**params, **plain}):
         part = np.einsum("ngo...,goc->ngc...", grouped, weights[(..., *tap)])
         np.add.at(total, where.ravel(), part.reshape(where.shape).ravel())
     return total[1:].reshape(shape)

@@ -1,6 +1,4 @@
-"""Convolution in loop IR: implicit matrix multiplications over a padded copy of the input, and direct loops.
-
-y[n, o, p] = sum over (c, t) of w[o, c, t] * x[n, c, p * stride + t * dilation - low], for each group.
+"""Convolution as implicit matrix multiplication over a padded copy of the input.
 
 The padded copy holds what strides, padding and dilation make of the input, once: after it every tap is a shift of
 one contiguous array, and packing a panel of patches is a plain copy.
@@ -8,21 +6,20 @@ one contiguous array, and packing a panel of patches is a plain copy.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import product as product_of
 from math import prod
 from typing import Any
 
-from plait.core.dtype import DType, bool_, int64
-from plait.core.errors import InternalError
-from plait.ir.build import Builder, both
+from plait.core.dtype import bool_, int64
+from plait.ir.build import Builder
+from plait.ir.convolution import Convolution, Position, Window, flat, padded_value, segments, unflat
 from plait.ir.gemm import (
     Block,
     Gemm,
     Layout,
-    Sum,
+    Packer,
     Tile,
     ceil_div,
     choose_tile,
@@ -31,208 +28,13 @@ from plait.ir.gemm import (
     is_contiguous,
     larger,
     multiply,
+    panel_packer,
     product,
     row_packer,
+    row_writer,
     smaller,
 )
-from plait.ir.loop import Buffer, Expr, Index, binary, const, select
-
-Position = Sequence[Index]
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """One spatial axis: the output at p reads the input at (p * stride + tap * dilation - low) / spacing.
-
-    `spacing` (the dilation of the input) leaves only the positions that it divides.
-    """
-
-    size: Index
-    out: Index
-    taps: Index
-    stride: int
-    low: Index
-    spacing: int
-    dilation: int
-
-    @property
-    def reach(self) -> Index:
-        """Distance from the first tap to the last."""
-        return (self.taps - 1) * self.dilation
-
-    @property
-    def phases(self) -> int:
-        """Residues modulo the stride that the taps touch."""
-        return min(self.stride, self.reach + 1) if isinstance(self.reach, int) else self.stride
-
-    @property
-    def quotients(self) -> Index:
-        """Length of one residue of the padded axis."""
-        return self.out + self.reach // self.stride
-
-    @property
-    def padded(self) -> Index:
-        """Length of the padded axis, as far as it is read."""
-        return (self.out - 1) * self.stride + self.reach + 1
-
-    @property
-    def covered(self) -> Index:
-        """Length of the padded axis that all its residues hold."""
-        return (self.quotients - 1) * self.stride + self.phases
-
-    @property
-    def is_trivial(self) -> bool:
-        """Whether the output position is the input position."""
-        return isinstance(self.taps, int) and (self.taps, self.stride, self.low, self.spacing) == (1, 1, 0, 1)
-
-    def source(self, padded: Index) -> tuple[Index, Expr | None]:
-        """Return the input position for a padded one (kept in range) and whether there is one."""
-        within = isinstance(self.size, int) and isinstance(self.covered, int) and self.covered <= self.size
-        if self.low == 0 and self.spacing == 1 and within:
-            return padded, None
-        place = const(padded) - self.low
-        inside = (place >= 0) & (place < (const(self.size) - 1) * self.spacing + 1)
-        if self.spacing == 1:
-            return place, inside
-        place = binary("max", place, const(0))
-        return place // self.spacing, inside & (place % self.spacing).eq(0)
-
-
-def _absent(*index: Any) -> Any:
-    raise InternalError("a convolution reads an operand that it is to compute")
-
-
-@dataclass(slots=True)
-class Convolution:
-    """Sizes and element access of one convolution; channels count within a group.
-
-    `read_x(n, channel, position, guard)`, `read_w(group, o, c, taps)` and `read_y(n, channel, position)` give an
-    element, `write` takes the index of the result and a value. Channels of x and y run over all groups.
-    """
-
-    windows: Sequence[Window]
-    images: Index
-    groups: int
-    inputs: Index
-    outputs: Index
-    dtype: DType
-    target: Any
-    write: Callable[..., None]
-    read_x: Callable[..., Any] = _absent
-    read_w: Callable[..., Any] = _absent
-    read_y: Callable[..., Any] = _absent
-
-    @property
-    def out(self) -> list[Index]:
-        """Spatial sizes of y."""
-        return [w.out for w in self.windows]
-
-    @property
-    def taps(self) -> list[Index]:
-        """Spatial sizes of w."""
-        return [w.taps for w in self.windows]
-
-
-def flat(index: Sequence[Index], sizes: Sequence[Index]) -> Index:
-    """Row-major offset of an index."""
-    result: Index = 0
-    for i, n in zip(index, sizes, strict=True):
-        result = result * n + i if not isinstance(result, int) or result else i
-    return result
-
-
-def unflat(offset: Index, sizes: Sequence[Index]) -> list[Index]:
-    """Inverse of `flat`; the first size is not needed."""
-    result: list[Index] = []
-    for n in reversed(sizes[1:]):
-        result.append(offset % n)
-        offset = offset // n
-    return [offset, *reversed(result)]
-
-
-def _guarded(value: Any, guard: Expr | None) -> Any:
-    """The value, or zero where the guard is false: a read through fused operations need not give zero itself."""
-    if guard is None or (isinstance(value, Expr) and value.op == "load" and value.args[1:] == (guard,)):
-        return value
-    if isinstance(value, Expr):
-        return select(guard, value, const(0, value.dtype))
-    return type(value)(_guarded(value.re, guard), _guarded(value.im, guard))
-
-
-@contextmanager
-def segments(b: Builder, first: Index, count: Index, pitch: Index, width: Index) -> Iterator[tuple[Expr, Index, Expr, Expr]]:
-    """Loop over the rows that the range [first, first + count) crosses, where rows are `pitch` long and `width` valid.
-
-    Yields (row, its column at the range's beginning, low, high): the valid part is `low <= j < high` counted from
-    `first`, and element j lies at column `column + j`, which may count from before the row.
-    """
-    with b.loop(first // pitch, (first + count + (pitch - 1)) // pitch) as row:
-        start = const(row * pitch)
-        low = larger(start - first, 0)
-        high = smaller(start + width - first, count)
-        yield row, const(first) - start, const(low), const(high)
-
-
-def clear_end(b: Builder, copy: Buffer, size: Index, count: int) -> None:
-    """Zero what the last panel reads beyond the end of a copy: stale memory may hold subnormal numbers."""
-    with b.vector(0, count) as i:
-        b.store(copy, size + i, 0)
-
-
-def padded_value(c: Convolution, n: Index, channel: Index, place: Position) -> Any:
-    """The element of the padded input, zero in the padding."""
-    position: list[Index] = []
-    guard: Expr | None = None
-    for w, u in zip(c.windows, place, strict=True):
-        source, inside = w.source(u)
-        position.append(source)
-        guard = both(guard, inside)
-    return _guarded(c.read_x(n, channel, position, guard), guard)
-
-
-# direct loops
-
-
-def convolve_directly(b: Builder, c: Convolution) -> None:
-    """One output row at a time, along its last axis: for few output channels in a group (depthwise), and complex."""
-    *outer, last = c.out
-    channels = c.groups * c.outputs
-    work = 2 * product([last, c.inputs, *c.taps])
-    with b.parallel(c.images * channels * product(outer), grain=grain(work)) as p:
-        n, channel, *rows = unflat(p, [c.images, channels, *outer])
-        group, o = channel // c.outputs, channel % c.outputs
-        with b.vector(0, last) as column:
-            total = Sum(b, c.dtype)
-            mark = "unroll" if all(isinstance(t, int) and t <= 8 for t in c.taps) else ""
-            with b.loop(0, c.inputs) as i, b.loops(c.taps, mark) as taps:
-                x = padded_value(c, n, group * c.inputs + i, _places(c, [*rows, column], taps))
-                total.add(c.read_w(group, o, i, taps), x)
-            c.write(n, channel, [*rows, column], total.get())
-
-
-def weigh_directly(b: Builder, c: Convolution) -> None:
-    """The gradient of the weights, one weight at a time: for few channels in a group, and complex."""
-    *outer, last = c.out
-    channels = c.groups * c.outputs
-    work = 2 * product([c.images, *c.out])
-    with b.parallel(channels * c.inputs * product(c.taps), grain=grain(work)) as p:
-        channel, i, *taps = unflat(p, [channels, c.inputs, *c.taps])
-        group = channel // c.outputs
-        totals = [b.accumulator("add", c.dtype.real, 0) for _ in range(2 if c.dtype.is_complex else 1)]
-        with b.loops([c.images, *outer]) as at, b.vector(0, last) as column:
-            n, *rows = at
-            x = padded_value(c, n, group * c.inputs + i, _places(c, [*rows, column], taps))
-            value = c.read_y(n, channel, [*rows, column]) * x
-            for total, part in zip(totals, (value.re, value.im) if c.dtype.is_complex else (value,), strict=True):
-                total.add(part)
-        parts = [t.get() for t in totals]
-        c.write(channel, i, taps, type(value)(*parts) if c.dtype.is_complex else parts[0])
-
-
-def _places(c: Convolution, position: Position, taps: Position) -> list[Index]:
-    """Where a tap of an output lies in the padded input."""
-    return [p * w.stride + t * w.dilation for w, p, t in zip(c.windows, position, taps, strict=True)]
-
+from plait.ir.loop import Buffer, Index, const
 
 # y from x and w
 
@@ -252,7 +54,8 @@ def convolve_spaced(b: Builder, c: Convolution) -> None:
             c.write(n, channel, spread(position), value)
 
         def read_w(group: Index, o: Index, channel: Index, taps: Position, parts: Any = parts) -> Any:
-            return c.read_w(group, o, channel, [first + t * step for t, (_, first, step) in zip(taps, parts, strict=True)])
+            original = [first + t * step for t, (_, first, step) in zip(taps, parts, strict=True)]
+            return c.read_w(group, o, channel, original)
 
         part = replace(c, windows=[w for w, _, _ in parts], write=write, read_w=read_w)
         if all(w.taps for w, _, _ in parts):
@@ -303,6 +106,12 @@ def convolve(b: Builder, c: Convolution) -> None:
     multiply(b, g, "b" if few else "a")
 
 
+def clear_end(b: Builder, copy: Buffer, size: Index, count: int) -> None:
+    """Zero what the last panel reads beyond the end of a copy: stale memory may hold subnormal numbers."""
+    with b.vector(0, count) as i:
+        b.store(copy, size + i, 0)
+
+
 class _Pixels:
     """Output pixels as the columns of a matrix, all images in one sequence."""
 
@@ -314,10 +123,10 @@ class _Pixels:
     def write(self, block: Block) -> None:
         """Write the valid pixels, image by image."""
         b, c = self.b, self.c
-        with segments(b, block.n, block.columns, self.image, self.image) as (n, pixel, low, high):
-            with b.loop(0, block.rows) as i, b.vector(low, high) as j:
-                value = b.load(block.sums, block.at(i, j))
-                c.write(n, block.batch * c.outputs + block.m + i, unflat(pixel + j, c.out), value)
+        segment = segments(b, block.n, block.columns, self.image, self.image)
+        with segment as (n, pixel, low, high), b.loop(0, block.rows) as i, b.vector(low, high) as j:
+            value = b.load(block.sums, block.at(i, j))
+            c.write(n, block.batch * c.outputs + block.m + i, unflat(pixel + j, c.out), value)
 
     def clear_edge(self, panel: Buffer, base: Index, first: Index, count: Index) -> None:
         """Zero the panel that begins at column `first` if it is not full."""
@@ -333,10 +142,10 @@ class _Direct(_Pixels):
         """Write one panel of input pixels."""
         b, c, width = self.b, self.c, self.tile.columns
         self.clear_edge(panel, base, first, count)
-        with segments(b, first, smaller(self.columns - first, width), self.image, self.image) as (n, pixel, low, high):
-            with b.loop(0, count) as k, b.vector(low, high) as j:
-                value = c.read_x(n, group * c.inputs + k0 + k, unflat(pixel + j, c.out), None)
-                b.store(panel, base + k * width + j, value)
+        segment = segments(b, first, smaller(self.columns - first, width), self.image, self.image)
+        with segment as (n, pixel, low, high), b.loop(0, count) as k, b.vector(low, high) as j:
+            value = c.read_x(n, group * c.inputs + k0 + k, unflat(pixel + j, c.out), None)
+            b.store(panel, base + k * width + j, value)
 
 
 class _Patches(_Pixels):
@@ -370,9 +179,9 @@ class _Patches(_Pixels):
         c, width = self.c, self.tile.columns
         if not all(isinstance(s, int) and s for s in [*c.out, *self.lengths, c.outputs]):
             return 0
-        costs = [1 + 8 * (width / self.last + 1) / larger(c.outputs, self.tile.rows)]  # type: ignore[operator]
+        costs: list[Any] = [1 + 8 * (width / self.last + 1) / larger(c.outputs, self.tile.rows)]
         for axes in range(1, len(c.out) + 1):
-            costs.append(ceil_div(self._run(axes), width) * width / product(c.out[-axes:]))  # type: ignore[operator]
+            costs.append(ceil_div(self._run(axes), width) * width / product(c.out[-axes:]))
         return costs.index(min(costs))
 
     def _copy(self) -> Buffer:
@@ -391,7 +200,8 @@ class _Patches(_Pixels):
             n, channel, *phase = unflat(p, [c.images, channels, *phases])
             with b.loops(outer) as rows, b.vector(0, last) as column:
                 at = [*rows, column]
-                value = padded_value(c, n, channel, [q * w.stride + r for w, q, r in zip(c.windows, at, phase, strict=True)])
+                place = [q * w.stride + r for w, q, r in zip(c.windows, at, phase, strict=True)]
+                value = padded_value(c, n, channel, place)
                 b.store(copy, p * product(self.lengths) + flat(at, self.lengths), value)
         return copy
 
@@ -462,10 +272,52 @@ def weigh(b: Builder, c: Convolution) -> None:
     """The gradient of the weights as a matrix product for each group: y times patches, summed over all pixels."""
     k = c.images * product(c.out)
     tile = choose_tile(c.target, c.dtype, k)
+    if all(w.is_trivial for w in c.windows):
+        _weigh_pointwise(b, c, tile)
+        return
     patches = _Channels(b, c, tile)
-    layout = Layout(tile.pitch, 1)
-    g = Gemm(c.groups, c.outputs, patches.columns, k, c.dtype, tile, layout, patches.pack_y, patches.pack, patches.write)
+    layout, pack_a = pixel_packer(b, c, tile, c.read_y, c.outputs)
+    g = Gemm(c.groups, c.outputs, patches.columns, k, c.dtype, tile, layout, pack_a, patches.pack, patches.write)
     multiply(b, g, "a")
+
+
+def pixel_packer(
+    b: Builder, c: Convolution, tile: Tile, read: Callable[..., Any], channels: Index
+) -> tuple[Layout, Packer]:
+    """Return a packer of A whose rows are channels of x or y, along the pixels of all images."""
+    image = product(c.out)
+
+    def pack(panel: Buffer, base: Index, group: Index, first: Index, k0: Index, count: Index) -> None:
+        with b.loop(0, tile.rows) as r:
+            channel = group * channels + smaller(first + r, channels - 1)
+            with segments(b, k0, count, image, image) as (n, pixel, low, high), b.vector(low, high) as j:
+                b.store(panel, base + r * tile.pitch + j, read(n, channel, unflat(pixel + j, c.out)))
+
+    return Layout(tile.pitch, 1), pack
+
+
+def _weigh_pointwise(b: Builder, c: Convolution, tile: Tile) -> None:
+    """The gradient of 1 x 1 weights: both operands run along the pixels, and the smaller one is packed across them."""
+    image = product(c.out)
+    swapped = isinstance(c.outputs, int) and isinstance(c.inputs, int) and c.outputs < c.inputs
+
+    def read_x(n: Index, channel: Index, position: Position) -> Any:
+        return c.read_x(n, channel, position, None)
+
+    sides = [(c.read_y, c.outputs), (read_x, c.inputs)]
+    (read_a, m), (read_b, n) = reversed(sides) if swapped else sides
+    layout, pack_a = pixel_packer(b, c, tile, read_a, m)
+
+    def element(group: Index, k: Index, column: Index) -> Any:
+        return read_b(k // image, group * n + column, unflat(k % image, c.out))
+
+    def write(group: Index, row: Index, column: Index, value: Any) -> None:
+        o, channel = (column, row) if swapped else (row, column)
+        c.write(group * c.outputs + o, channel, [0] * len(c.windows), value)
+
+    pack_b, writer = panel_packer(b, tile, element, n), row_writer(b, write, swapped)
+    k = c.images * image
+    multiply(b, Gemm(c.groups, m, n, k, c.dtype, tile, layout, pack_a, pack_b, writer), "b" if swapped else "a")
 
 
 class _Channels:
@@ -496,21 +348,12 @@ class _Channels:
             with b.when(p.eq(0)):
                 clear_end(b, copy, size, self.tile.columns)
             n, *rows = unflat(p, [c.images, *outer])
-            with b.loop(0, channels, group) as first, b.loop(0, last) as column:
+            with b.loop(0, ceil_div(channels, group)) as part, b.loop(0, last) as column:
+                first = part * group
                 with b.vector(first, smaller(first + group, channels)) as channel:
                     value = padded_value(c, n, channel, [*rows, column])
                     b.store(copy, (p * last + column) * channels + channel, value)
         return copy
-
-    def pack_y(self, panel: Buffer, base: Index, group: Index, first: Index, k0: Index, count: Index) -> None:
-        """Write one panel of y: rows are channels, along the pixels."""
-        b, c = self.b, self.c
-        with b.loop(0, self.tile.rows) as r:
-            channel = group * c.outputs + smaller(first + r, c.outputs - 1)
-            with segments(b, k0, count, self.last, self.last) as (row, column, low, high):
-                n, *rows = unflat(row, [c.images, *self.outer])
-                with b.vector(low, high) as j:
-                    b.store(panel, base + r * self.tile.pitch + j, c.read_y(n, channel, [*rows, column + j]))
 
     def _shift(self, group: Index, taps: Position, channel: Index) -> Index:
         moves = [t * w.dilation for t, w in zip(taps, self.c.windows, strict=True)]

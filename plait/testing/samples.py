@@ -1,0 +1,829 @@
+"""Random typed programs over the primitives, with a bound on how far two right computations of them may be apart.
+
+Every value carries `bound` (its largest magnitude) and `error` (0 where every right computation gives the same bits).
+What jumps (comparisons, roundings, positions, indices) is applied to exact values only, so that two compilations of
+one program can be compared.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from plait.core.aval import aval
+from plait.core.dtype import (
+    DType,
+    bfloat16,
+    bool_,
+    float8_e4m3fn,
+    float8_e5m2,
+    float16,
+    float32,
+    float64,
+    int8,
+    int16,
+    int32,
+    int64,
+    uint8,
+    uint16,
+    uint32,
+    uint64,
+)
+from plait.core.graph import Graph, Node, placeholder
+from plait.core.primitive import P
+from plait.prims.rules import draw
+from plait.testing.laws import epsilon
+
+Array = Any
+Shape = tuple[int, ...]
+SIZES = (0, 1, 1, 2, 2, 3, 3, 4, 5, 5, 7, 8, 13, 16, 17, 33)
+LARGE_SIZES = (31, 64, 65, 100, 129)
+FLOAT_KINDS = (float32,) * 12 + (float64,) * 3 + (bfloat16,) * 2 + (float16,) * 2
+INTEGER_KINDS = (int32, int64, int32, int64, uint8, int8, uint32, int16, uint16, uint64)
+MODERATE = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A value of a random program."""
+
+    node: Node
+    bound: float
+    error: float
+
+    @property
+    def dtype(self) -> DType:
+        """Its dtype."""
+        return self.node.dtype
+
+    @property
+    def shape(self) -> Shape:
+        """Its shape, all integers."""
+        return self.node.shape  # type: ignore[return-value]
+
+    @property
+    def size(self) -> int:
+        """Its number of elements."""
+        return math.prod(self.shape)
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether every right computation gives the same bits."""
+        return self.error == 0.0
+
+
+def is_float(s: Sample) -> bool:
+    """Whether a sample is of a real float dtype."""
+    return s.dtype.is_floating
+
+
+@dataclass(slots=True)
+class Program:
+    """A graph, its inputs with their values, and for each output how far right results may be apart."""
+
+    outputs: list[Node]
+    leaves: list[Node]
+    arrays: list[Array]
+    errors: list[float]
+
+
+@dataclass
+class Sampler:
+    """Grows one random program."""
+
+    random: np.random.Generator
+    limit: int
+    pool: list[Sample] = field(default_factory=list)
+    leaves: list[Node] = field(default_factory=list)
+    arrays: list[Array] = field(default_factory=list)
+
+    # choices
+    def integer(self, low: int, high: int) -> int:
+        """A number from low to high, both included."""
+        return int(self.random.integers(low, high, endpoint=True))
+
+    def chance(self, probability: float) -> bool:
+        """True with a probability."""
+        return bool(self.random.random() < probability)
+
+    def choose(self, options: Sequence[Any]) -> Any:
+        """One of the options."""
+        return options[self.integer(0, len(options) - 1)]
+
+    def permutation(self, n: int) -> tuple[int, ...]:
+        """A random order of range(n)."""
+        return tuple(int(k) for k in self.random.permutation(n))
+
+    def axes(self, n: int) -> tuple[int, ...]:
+        """A random subset of range(n), in order."""
+        return tuple(k for k in range(n) if self.chance(0.5)) or ((self.integer(0, n - 1),) if n else ())
+
+    def pick(self, accepts: Callable[[Sample], bool] = lambda s: True) -> Sample | None:
+        """A value of the program so far, recent ones more often."""
+        found = [s for s in self.pool if accepts(s) and s.error <= 0.01 * (1 + s.bound)]
+        if not found:
+            return None
+        return found[max(self.integer(0, len(found) - 1), self.integer(0, len(found) - 1))]
+
+    def shape(self, rank: int | None = None) -> Shape:
+        """A random shape within the limit."""
+        rank = self.choose((0, 1, 1, 2, 2, 2, 3, 3, 4)) if rank is None else rank
+        sizes = SIZES if self.limit < 2000 or self.chance(0.5) else LARGE_SIZES
+        shape = [self.choose(sizes) for _ in range(rank)]
+        while math.prod(shape) > self.limit:
+            k = int(np.argmax(shape))
+            shape[k] = max(1, shape[k] // 3)
+        return tuple(shape)
+
+    # values
+    def leaf(self, dtype: DType, shape: Shape, low: float = -2, high: float = 2) -> Sample:
+        """A new input."""
+        array = np.asarray(draw(self.random, dtype, shape, low, high))
+        if dtype.is_floating and self.chance(0.2):
+            array = (np.round(array.astype(np.float64) * 4) / 4).astype(dtype.numpy)  # so that ties occur
+        node = placeholder(aval(dtype, shape))
+        self.leaves.append(node)
+        self.arrays.append(array)
+        bound = float(np.abs(array.astype(np.complex128)).max(initial=0.0))
+        sample = Sample(node, bound, 0.0)
+        self.pool.append(sample)
+        return sample
+
+    def keep(self, node: Node, bound: float, error: float = 0.0, rounds: bool = True) -> Sample | None:
+        """Add a value; `rounds` says whether its last operation rounds."""
+        if node.aval.size > 4 * self.limit:
+            return None
+        dtype = node.dtype
+        if dtype.is_integer:
+            bound = min(bound, float(np.iinfo(dtype.numpy).max))
+        elif dtype.is_inexact and rounds:
+            error += 8 * epsilon(dtype) * bound + 1e-30
+        if dtype.is_inexact and bound > MODERATE:
+            power = math.ceil(math.log2(bound)) - 2
+            node, bound, error = P.mul(node, 2.0**-power), bound * 2.0**-power, error * 2.0**-power
+            error += epsilon(dtype) * bound
+        sample = Sample(node, bound, error)
+        self.pool.append(sample)
+        return sample
+
+    def partner(self, x: Sample) -> Sample:
+        """A value that broadcasts with `x`, of its dtype."""
+        if self.chance(0.15):
+            value = self.choose((0.5, 1.0, -1.25, 2.0) if x.dtype.is_inexact else (0, 1, 3))
+            dtype = x.dtype
+            return Sample(P.broadcast(_constant(value, dtype), shape=(), axes=()), abs(value), 0.0)
+        same = self.pick(lambda s: s.dtype is x.dtype and broadcasts(s.shape, x.shape))
+        if same is not None and self.chance(0.85):
+            return same
+        other = self.pick(lambda s: broadcasts(s.shape, x.shape) and is_float(s))
+        if other is not None and is_float(x) and self.chance(0.6):
+            error = other.error + epsilon(x.dtype) * other.bound
+            return Sample(P.convert(other.node, dtype=x.dtype), other.bound, error)
+        shape = tuple(1 if self.chance(0.3) else n for n in x.shape)[self.choose((0, 0, 0, 1, 2)) :]
+        return self.leaf(x.dtype, shape, 0 if x.dtype.kind == "u" else -2, 2 if x.dtype.is_inexact else 9)
+
+
+def _constant(value: Any, dtype: DType) -> Node:
+    scalar = P.iota(dtype=int64, shape=(1,), axis=0)
+    zero = P.convert(P.reshape(scalar, shape=()), dtype=dtype)
+    return zero if value == 0 else P.add(zero, value)
+
+
+def broadcasts(a: Shape, b: Shape) -> bool:
+    """Whether two shapes broadcast."""
+    return all(m in (1, n) or n == 1 for m, n in zip(a[::-1], b[::-1], strict=False))
+
+
+def random_program(seed: int) -> Program:
+    """Return the random program of a seed."""
+    random = np.random.default_rng(seed)
+    kind = random.random()
+    limit = 60_000 if kind < 0.006 else 2500 if kind < 0.05 else 250
+    sampler = Sampler(random, limit)
+    for _ in range(sampler.integer(1, 3)):
+        dtype = sampler.choose(FLOAT_KINDS if sampler.chance(0.75) else (*INTEGER_KINDS, bool_))
+        sampler.leaf(dtype, sampler.shape(), -2 if dtype.is_inexact else -20, 2 if dtype.is_inexact else 20)
+    steps = sampler.integer(2, 4 if limit > 2500 else 9)
+    for _ in range(4 * steps):
+        if steps and sampler.choose(WIDE if limit > 2500 else STEPS)(sampler) is not None:
+            steps -= 1
+    made = [s for s in sampler.pool if s.node.inputs] or sampler.pool
+    chosen = [made[-1], *[sampler.choose(made) for _ in range(sampler.integer(0, 3))]]
+    if sampler.chance(0.05):
+        chosen.append(sampler.pool[0])
+    return Program([s.node for s in chosen], sampler.leaves, sampler.arrays, [s.error for s in chosen])
+
+
+# operations: each adds a value, or returns None where nothing fits ------------------------------------------------
+
+_SMOOTH: dict[str, tuple[float, float]] = {  # bound and slope, for every argument
+    "sin": (1, 1), "cos": (1, 1), "tanh": (1, 1), "atan": (1.6, 1), "logistic": (1, 0.3), "erf": (1, 1.2), "erfc": (2, 1.2),
+}  # fmt: skip
+_GROWING = {"exp": math.exp, "expm1": math.exp, "sinh": math.cosh, "cosh": math.cosh, "exp2": math.exp}
+_FROM_ONE: dict[str, tuple[float, float]] = {  # |f(x)| <= a * x and slope, for x >= 1
+    "log": (1, 1), "log2": (1.5, 1.5), "log10": (1, 0.5), "sqrt": (1, 0.5), "rsqrt": (1, 0.5), "digamma": (1, 1.7),
+    "lgamma": (5, 5), "log1p": (1, 0.5), "asinh": (1, 1), "cbrt": (1, 0.5), "acosh": (1, 4e3),
+}  # fmt: skip
+_INSIDE = {"asin": 2.3, "acos": 2.3, "atanh": 5.3, "erfinv": 3.5, "tan": 2.6}  # slope on [-0.9, 0.9]
+
+
+def unary_float(s: Sampler) -> Sample | None:
+    """A smooth function."""
+    x = s.pick(is_float)
+    if x is None:
+        return None
+    kind = s.integer(0, 4)
+    if kind == 0:
+        name = s.choose(("neg", "abs", "copy"))
+        node = P.select(P.eq(x.node, x.node), x.node, -x.node) if name == "copy" else getattr(P, name)(x.node)
+        return s.keep(node, x.bound, x.error, rounds=False)
+    if kind == 1 and x.bound <= 3:
+        name = s.choose(list(_GROWING))
+        high = _GROWING[name](x.bound)
+        return s.keep(getattr(P, name)(x.node), high, high * x.error)
+    if kind == 2:
+        name = s.choose([n for n in _FROM_ONE if n != "acosh"])
+        factor, slope = _FROM_ONE[name]
+        one = P.abs(x.node) + 1.0
+        error = x.error + epsilon(x.dtype) * (x.bound + 1)
+        return s.keep(getattr(P, name)(one), factor * (x.bound + 1), slope * error)
+    if kind == 3:
+        name = s.choose(list(_INSIDE))
+        inside = P.clamp(x.node, -0.875, 0.875)
+        return s.keep(getattr(P, name)(inside), 3.0, _INSIDE[name] * x.error)
+    name = s.choose(list(_SMOOTH))
+    bound, slope = _SMOOTH[name]
+    return s.keep(getattr(P, name)(x.node), bound, slope * x.error)
+
+
+def powers(s: Sampler) -> Sample | None:
+    """Integer powers."""
+    x = s.pick(lambda v: v.dtype.is_inexact and v.bound <= 8)
+    if x is None:
+        return None
+    k = s.choose((2, 2, 3, 4))
+    return s.keep(P.integer_pow(x.node, exponent=k), x.bound**k, k * x.bound ** (k - 1) * x.error)
+
+
+def rounding(s: Sampler) -> Sample | None:
+    """Functions that jump, of exact values."""
+    x = s.pick(lambda v: is_float(v) and v.is_exact)
+    if x is None:
+        return None
+    return s.keep(getattr(P, s.choose(("floor", "ceil", "round", "trunc", "sign")))(x.node), x.bound + 1, rounds=False)
+
+
+def binary_float(s: Sampler) -> Sample | None:
+    """Arithmetic of two floats."""
+    x = s.pick(is_float)
+    if x is None:
+        return None
+    y = s.partner(x)
+    if s.chance(0.5):
+        x, y = y, x
+    name = s.choose(("add", "sub", "mul", "mul", "max", "min", "div", "rem", "copysign", "atan2"))
+    if name in ("add", "sub"):
+        return s.keep(getattr(P, name)(x.node, y.node), x.bound + y.bound, x.error + y.error)
+    if name == "mul":
+        return s.keep(x.node * y.node, x.bound * y.bound, x.error * y.bound + y.error * x.bound)
+    if name in ("max", "min"):
+        return s.keep(getattr(P, name)(x.node, y.node), max(x.bound, y.bound), max(x.error, y.error), rounds=False)
+    if name == "div":
+        below = P.abs(y.node) + 1.0
+        error = x.error + x.bound * (y.error + epsilon(y.dtype) * (y.bound + 1))
+        return s.keep(x.node / below, x.bound, error)
+    if name == "atan2":
+        return s.keep(P.atan2(x.node, P.abs(y.node) + 1.0), 1.6, x.error + x.bound * y.error + epsilon(y.dtype) * y.bound)
+    if not (x.is_exact and y.is_exact):
+        return None
+    return s.keep(getattr(P, name)(x.node, y.node), x.bound, rounds=False)
+
+
+def binary_integer(s: Sampler) -> Sample | None:
+    """Arithmetic and bits of two integers."""
+    x = s.pick(lambda v: v.dtype.is_integer)
+    if x is None:
+        return None
+    name = s.choose(
+        ("add", "sub", "mul", "div", "rem", "max", "min", "bitwise_and", "bitwise_or", "bitwise_xor", "shift_left",
+         "shift_right_arithmetic", "shift_right_logical", "neg", "abs", "sign", "bitwise_not", "popcount", "clz", "pow")
+    )  # fmt: skip
+    top = float(np.iinfo(x.dtype.numpy).max)
+    if name in ("neg", "abs", "sign", "bitwise_not", "popcount", "clz"):
+        return s.keep(getattr(P, name)(x.node), top)
+    y = s.partner(x)
+    if name == "pow":
+        return s.keep(P.pow(x.node, P.bitwise_and(y.node, 3)), top)
+    return s.keep(getattr(P, name)(x.node, y.node), top if name in ("mul", "sub", "add", "shift_left") else top)
+
+
+def comparison(s: Sampler) -> Sample | None:
+    """A boolean from exact values."""
+    x = s.pick(lambda v: v.is_exact and not v.dtype.is_complex and v.dtype is not bool_)
+    if x is None:
+        return None
+    y = s.partner(x)
+    if not y.is_exact:
+        return None
+    return s.keep(getattr(P, s.choose(("eq", "ne", "lt", "le", "gt", "ge")))(x.node, y.node), 1.0)
+
+
+def logic(s: Sampler) -> Sample | None:
+    """Operations on booleans."""
+    x = s.pick(lambda v: v.dtype is bool_)
+    if x is None:
+        return comparison(s)
+    name = s.choose(("bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_not", "eq"))
+    if name == "bitwise_not":
+        return s.keep(P.bitwise_not(x.node), 1.0)
+    y = s.pick(lambda v: v.dtype is bool_ and broadcasts(v.shape, x.shape))
+    return None if y is None else s.keep(getattr(P, name)(x.node, y.node), 1.0)
+
+
+def selection(s: Sampler) -> Sample | None:
+    """A choice by an exact boolean."""
+    x = s.pick()
+    c = None if x is None else s.pick(lambda v: v.dtype is bool_ and broadcasts(v.shape, x.shape))
+    if x is None or x.dtype is bool_:
+        return None
+    y = s.partner(x)
+    if c is None:
+        c = s.leaf(bool_, x.shape)
+    if not broadcasts(np.broadcast_shapes(x.shape, c.shape), y.shape):
+        return None
+    node = P.select(c.node, *s.choose(((x.node, y.node), (y.node, x.node))))
+    return s.keep(node, max(x.bound, y.bound), max(x.error, y.error), rounds=False)
+
+
+def conversion(s: Sampler) -> Sample | None:
+    """Another dtype."""
+    x = s.pick(lambda v: not v.dtype.is_complex)
+    if x is None:
+        return None
+    if is_float(x) and x.is_exact and x.bound < 100 and s.chance(0.3):
+        kind = s.choose((*INTEGER_KINDS, bool_))
+        return s.keep(P.convert(x.node, dtype=kind), x.bound)
+    if x.dtype is float32 and s.chance(0.1):
+        small = s.choose((float8_e4m3fn, float8_e5m2))
+        error = 0.0 if x.is_exact else x.error + 0.3 * x.bound
+        return s.keep(P.convert(P.convert(x.node, dtype=small), dtype=float32), 1.2 * x.bound, error, rounds=False)
+    if x.dtype.is_integer and s.chance(0.4):
+        return s.keep(P.convert(x.node, dtype=s.choose(INTEGER_KINDS)), np.inf)
+    kind = s.choose(FLOAT_KINDS)
+    if x.bound > 3e4:
+        return None
+    return s.keep(P.convert(x.node, dtype=kind), x.bound * 1.01, x.error, rounds=not x.is_exact)
+
+
+def bits(s: Sampler) -> Sample | None:
+    """The bits of an exact float as an integer."""
+    x = s.pick(lambda v: is_float(v) and v.is_exact and v.dtype.bits >= 16)
+    if x is None:
+        return None
+    kind = {16: int16, 32: int32, 64: int64}[x.dtype.bits]
+    return s.keep(P.bitcast(x.node + 0.0, dtype=kind), np.inf)
+
+
+def random_bits(s: Sampler) -> Sample | None:
+    """Threefry of a counter."""
+    keys = [s.leaf(uint32, (), 0, 1000).node for _ in range(2)]
+    shape = s.shape()
+    counts = P.convert(P.iota(dtype=int64, shape=(math.prod(shape),), axis=0), dtype=uint32)
+    return s.keep(P.threefry(*keys, P.reshape(counts, shape=shape), keys[0], word=s.integer(0, 1)), np.inf)
+
+
+def complex_values(s: Sampler) -> Sample | None:
+    """Complex arithmetic, and the way back to reals."""
+    z = s.pick(lambda v: v.dtype.is_complex)
+    if z is None or s.chance(0.3):
+        x = s.pick(lambda v: v.dtype in (float32, float64))
+        if x is None:
+            return None
+        y = s.partner(x)
+        return s.keep(P.complex(x.node, y.node), x.bound + y.bound, x.error + y.error, rounds=False)
+    name = s.choose(("real", "imag", "conj", "neg", "mul", "add", "sub", "abs"))
+    if name in ("real", "imag", "conj", "neg"):
+        return s.keep(getattr(P, name)(z.node), z.bound, z.error, rounds=False)
+    if name == "abs":
+        return s.keep(P.abs(z.node), z.bound, z.error)
+    w = s.pick(lambda v: v.dtype is z.dtype and broadcasts(v.shape, z.shape)) or z
+    if name == "mul":
+        return s.keep(z.node * w.node, z.bound * w.bound, z.error * w.bound + w.error * z.bound)
+    return s.keep(getattr(P, name)(z.node, w.node), z.bound + w.bound, z.error + w.error)
+
+
+# movement
+
+
+def _moved(s: Sampler, x: Sample, node: Node) -> Sample | None:
+    return s.keep(node, x.bound, x.error, rounds=False)
+
+
+def reshaping(s: Sampler) -> Sample | None:
+    """Axes split, merged, added and removed."""
+    x = s.pick()
+    if x is None:
+        return None
+    shape = list(x.shape)
+    for _ in range(s.integer(1, 3)):
+        kind = s.integer(0, 3)
+        if kind == 0 and len(shape) >= 2:
+            k = s.integer(0, len(shape) - 2)
+            shape[k : k + 2] = [shape[k] * shape[k + 1]]
+        elif kind == 1 and shape:
+            k = s.integer(0, len(shape) - 1)
+            factors = [f for f in (2, 3, 4, 5, 7) if shape[k] and shape[k] % f == 0]
+            if factors and len(shape) < 5:
+                f = s.choose(factors)
+                shape[k : k + 1] = [f, shape[k] // f] if s.chance(0.5) else [shape[k] // f, f]
+        elif kind == 2 and len(shape) < 5:
+            shape.insert(s.integer(0, len(shape)), 1)
+        elif 1 in shape:
+            shape.remove(1)
+    return _moved(s, x, P.reshape(x.node, shape=tuple(shape)))
+
+
+def broadcasting(s: Sampler) -> Sample | None:
+    """New axes, and axes of size 1 stretched."""
+    x = s.pick(lambda v: len(v.shape) <= 3)
+    if x is None:
+        return None
+    shape, axes = [], []
+    for n in x.shape:
+        if s.chance(0.3) and len(shape) < 4:
+            shape.append(s.choose((1, 2, 3, 5)))
+        axes.append(len(shape))
+        shape.append(s.choose((1, 2, 4, 17)) if n == 1 else n)
+    if s.chance(0.4):
+        shape.append(s.choose((1, 2, 3, 7)))
+    if math.prod(shape) > s.limit:
+        return None
+    return _moved(s, x, P.broadcast(x.node, shape=tuple(shape), axes=tuple(axes)))
+
+
+def transposing(s: Sampler) -> Sample | None:
+    """Axes in another order, or reversed."""
+    x = s.pick(lambda v: len(v.shape) >= 1)
+    if x is None:
+        return None
+    if s.chance(0.4):
+        return _moved(s, x, P.reverse(x.node, axes=s.axes(len(x.shape))))
+    return _moved(s, x, P.transpose(x.node, permutation=s.permutation(len(x.shape))))
+
+
+def slicing(s: Sampler) -> Sample | None:
+    """A slice with steps, or one whose start is a value."""
+    x = s.pick(lambda v: len(v.shape) >= 1)
+    if x is None:
+        return None
+    if s.chance(0.25):
+        sizes = tuple(s.integer(min(1, n), n) for n in x.shape)
+        starts = [s.leaf(int64, (), -1, max(n, 1)).node for n in x.shape]
+        if s.chance(0.5):
+            return _moved(s, x, P.dynamic_slice(x.node, *starts, sizes=sizes))
+        update = s.leaf(x.dtype, sizes, 0, 2)
+        node = P.dynamic_update_slice(x.node, update.node, *starts)
+        return s.keep(node, max(x.bound, update.bound), x.error, rounds=False)
+    starts = tuple(s.integer(0, n // 3) for n in x.shape)
+    limits = tuple(s.integer(max(a, n // 2), n) for a, n in zip(starts, x.shape, strict=True))
+    strides = tuple(s.choose((1, 1, 1, 2, 3)) for _ in x.shape)
+    return _moved(s, x, P.slice(x.node, starts=starts, limits=limits, strides=strides))
+
+
+def padding(s: Sampler) -> Sample | None:
+    """Edges added or cut, gaps between elements."""
+    x = s.pick(lambda v: 1 <= len(v.shape) <= 3 and v.dtype is not bool_ and v.size <= s.limit)
+    if x is None:
+        return None
+    interior = tuple(s.choose((0, 0, 0, 1, 2)) if n < 20 else 0 for n in x.shape)
+    low = tuple(s.integer(-1 if n > 2 else 0, 2) for n in x.shape)
+    high = tuple(s.integer(-1 if n > 2 else 0, 2) for n in x.shape)
+    value = s.choose((0, 1, 1.5)) if x.dtype.is_inexact else s.choose((0, 1))
+    node = P.pad(x.node, value, low=low, high=high, interior=interior)
+    return s.keep(node, max(x.bound, 1.5), x.error, rounds=False)
+
+
+def concatenation(s: Sampler) -> Sample | None:
+    """Values joined along an axis."""
+    x = s.pick(lambda v: len(v.shape) >= 1 and v.size <= s.limit)
+    if x is None:
+        return None
+    axis = s.integer(0, len(x.shape) - 1)
+    fits = lambda v: (  # noqa: E731
+        v.dtype is x.dtype and len(v.shape) == len(x.shape)
+        and all(a == b or k == axis for k, (a, b) in enumerate(zip(v.shape, x.shape, strict=True)))
+    )  # fmt: skip
+    parts = [x, s.pick(fits) or x, *([s.leaf(x.dtype, x.shape, 0, 2)] if s.chance(0.3) else [])]
+    parts = [parts[k] for k in s.permutation(len(parts))]
+    node = P.concatenate(*[p.node for p in parts], axis=axis)
+    return s.keep(node, max(p.bound for p in parts), max(p.error for p in parts), rounds=False)
+
+
+def counting(s: Sampler) -> Sample | None:
+    """An iota."""
+    shape = s.shape(s.integer(1, 3))
+    dtype = s.choose((int32, int64, float32, float64, uint8))
+    if shape and max(shape) > 120:
+        return None
+    return s.keep(P.iota(dtype=dtype, shape=shape, axis=s.integer(0, len(shape) - 1)), float(max(shape)), rounds=False)
+
+
+def _indices(s: Sampler, size: int, shape: Shape) -> Node:
+    found = s.pick(lambda v: v.dtype.is_integer and v.is_exact and v.shape == shape)
+    if found is not None and s.chance(0.5):
+        wide = P.convert(found.node, dtype=int64)
+        return P.clamp(wide, 0, size - 1)
+    return s.leaf(int64, shape, 0, size - 1).node
+
+
+def gathering(s: Sampler) -> Sample | None:
+    """Elements at given places."""
+    x = s.pick(lambda v: len(v.shape) >= 1 and v.size > 0)
+    if x is None:
+        return None
+    axes = s.axes(len(x.shape))[:2]
+    if s.chance(0.3):
+        axes = axes[::-1]
+    shape = s.choose(((), (3,), (5,), (2, 4), (1,)))
+    indices = [_indices(s, x.shape[a], shape) for a in axes]
+    return _moved(s, x, P.gather(x.node, *indices, axes=axes, mode=s.choose(("clip", "fill"))))
+
+
+def scattering(s: Sampler) -> Sample | None:
+    """Updates at given places."""
+    x = s.pick(lambda v: len(v.shape) >= 1 and 0 < v.size and not v.dtype.is_complex and v.dtype is not bool_)
+    if x is None:
+        return None
+    axes = s.axes(len(x.shape))[:2]
+    shape = s.choose(((), (3,), (5,), (2, 4)))
+    rest = tuple(n for k, n in enumerate(x.shape) if k not in axes)
+    indices = [_indices(s, x.shape[a], shape) for a in axes]
+    whole = s.pick(lambda v: v.dtype is x.dtype and v.shape == (*shape, *rest)) or s.leaf(x.dtype, (*shape, *rest), 0, 2)
+    name = s.choose(("set", "add", "min", "max"))
+    node = getattr(P, f"scatter_{name}")(x.node, whole.node, *indices, axes=axes)
+    if name == "add":
+        return s.keep(node, x.bound + 8 * whole.bound, x.error + 8 * whole.error)
+    return s.keep(node, max(x.bound, whole.bound), max(x.error, whole.error), rounds=False)
+
+
+# reductions and rows
+
+
+def _spread(y: Node, like: Shape, axes: Sequence[int]) -> Node:
+    return P.broadcast(y, shape=like, axes=tuple(k for k in range(len(like)) if k not in axes))
+
+
+def _count(shape: Shape, axes: Sequence[int]) -> int:
+    return max(1, math.prod(shape[a] for a in axes))
+
+
+def reducing(s: Sampler) -> Sample | None:
+    """A reduction over some axes."""
+    x = s.pick()
+    if x is None:
+        return None
+    axes = s.axes(len(x.shape)) if s.chance(0.9) else ()
+    n = _count(x.shape, axes)
+    if x.dtype is bool_:
+        return s.keep(getattr(P, s.choose(("reduce_or", "reduce_and")))(x.node, axes=axes), 1.0)
+    name = s.choose(("reduce_sum", "reduce_sum", "reduce_max", "reduce_min", "reduce_prod"))
+    if name in ("reduce_max", "reduce_min"):
+        if x.dtype.is_complex or any(x.shape[a] == 0 for a in axes):
+            return None
+        return s.keep(getattr(P, name)(x.node, axes=axes), x.bound, x.error, rounds=False)
+    if name == "reduce_prod":
+        if x.dtype.is_inexact and max(1.0, x.bound) ** n > 1e3:
+            return None
+        top = max(1.0, x.bound) ** n if x.dtype.is_inexact else np.inf
+        return s.keep(P.reduce_prod(x.node, axes=axes), top, n * top * (x.error + epsilon(x.dtype)))
+    error = n * x.error + n * epsilon(x.dtype) * x.bound
+    return s.keep(P.reduce_sum(x.node, axes=axes), n * x.bound + (x.bound == 0), error)
+
+
+def positions(s: Sampler) -> Sample | None:
+    """The place of an extreme, or an order, of exact values."""
+    x = s.pick(lambda v: v.is_exact and len(v.shape) >= 1 and not v.dtype.is_complex and v.dtype is not bool_)
+    if x is None:
+        return None
+    axis = s.integer(0, len(x.shape) - 1)
+    if s.chance(0.4):
+        return s.keep(P.argsort(x.node, axis=axis, descending=s.chance(0.5)), float(x.shape[axis]))
+    if x.shape[axis] == 0:
+        return None
+    return s.keep(getattr(P, s.choose(("argmax", "argmin")))(x.node, axis=axis, dtype=int64), float(x.shape[axis]))
+
+
+def softmax(s: Sampler) -> Sample | None:
+    """Rows normalised by their exponentials."""
+    x = s.pick(lambda v: is_float(v) and len(v.shape) >= 1 and v.bound <= 4 and v.size > 0)
+    if x is None:
+        return None
+    axes = (len(x.shape) - 1,) if s.chance(0.7) else s.axes(len(x.shape))
+    e = P.exp(x.node - _spread(P.reduce_max(x.node, axes=axes), x.shape, axes))
+    total = P.reduce_sum(e, axes=axes)
+    n = _count(x.shape, axes)
+    error = (4 + n) * x.error + 8 * n * epsilon(x.dtype)
+    if s.chance(0.3):
+        return s.keep(P.log(total), math.log(n) + 1, error)
+    return s.keep(e / _spread(total, x.shape, axes), 1.0, error)
+
+
+def normalization(s: Sampler) -> Sample | None:
+    """Rows with their mean taken away and their size made one."""
+    x = s.pick(lambda v: is_float(v) and len(v.shape) >= 1 and v.bound <= 8 and v.size > 0 and v.dtype.bits >= 32)
+    if x is None:
+        return None
+    axes = (len(x.shape) - 1,) if s.chance(0.7) else s.axes(len(x.shape))
+    n = _count(x.shape, axes)
+    mean = P.reduce_sum(x.node, axes=axes) * (1.0 / n)
+    centred = x.node - _spread(mean, x.shape, axes)
+    variance = P.reduce_sum(centred * centred, axes=axes) * (1.0 / n)
+    scale = P.rsqrt(variance + 0.5)
+    error = 20 * (1 + x.bound) ** 3 * (x.error + n * epsilon(x.dtype) * x.bound)
+    return s.keep(centred * _spread(scale, x.shape, axes), 2 * x.bound * 1.5, error)
+
+
+def cumulative(s: Sampler) -> Sample | None:
+    """A running sum, product or extreme."""
+    x = s.pick(lambda v: len(v.shape) >= 1 and not v.dtype.is_complex and v.dtype is not bool_)
+    if x is None:
+        return None
+    axis = s.integer(0, len(x.shape) - 1)
+    n = max(1, x.shape[axis])
+    params = {"axis": axis, "reverse": s.chance(0.4)}
+    name = s.choose(("cumsum", "cumsum", "cummax", "cummin", "cumprod", "cumlogsumexp"))
+    if name in ("cummax", "cummin"):
+        return s.keep(getattr(P, name)(x.node, **params), x.bound, x.error, rounds=False)
+    if name == "cumlogsumexp" and is_float(x) and x.bound < 20:
+        return s.keep(P.cumlogsumexp(x.node, **params), x.bound + math.log(n), x.error * n + n * epsilon(x.dtype) * 30)
+    if name == "cumprod":
+        top = max(1.0, x.bound) ** n if x.dtype.is_inexact and n < 200 else np.inf
+        if x.dtype.is_inexact and top > 1e3:
+            return None
+        return s.keep(P.cumprod(x.node, **params), top, n * top * (x.error + epsilon(x.dtype)))
+    return s.keep(P.cumsum(x.node, **params), n * x.bound, n * (x.error + epsilon(x.dtype) * x.bound * n))
+
+
+def sorting(s: Sampler) -> Sample | None:
+    """A sort, with a payload where the keys are exact, and the largest elements."""
+    x = s.pick(lambda v: len(v.shape) >= 1 and not v.dtype.is_complex and v.dtype is not bool_)
+    if x is None:
+        return None
+    axis = s.integer(0, len(x.shape) - 1)
+    if s.chance(0.3):
+        k = s.integer(0, x.shape[axis])
+        return _moved(s, x, P.top_k(x.node, k=k, axis=axis, largest=s.chance(0.5))[0])
+    descending = s.chance(0.4)
+    payload = s.pick(lambda v: v.shape == x.shape and not v.dtype.is_complex and v.dtype is not bool_)
+    if x.is_exact and payload is not None and s.chance(0.6):
+        both = P.sort(x.node, payload.node, axis=axis, keys=1, descending=descending)
+        _moved(s, x, both[0])
+        return _moved(s, payload, both[1])
+    return _moved(s, x, P.sort(x.node, axis=axis, keys=1, descending=descending)[0])
+
+
+def windows(s: Sampler) -> Sample | None:
+    """A reduction over sliding windows."""
+    x = s.pick(lambda v: 1 <= len(v.shape) <= 4 and v.size > 0 and not v.dtype.is_complex and v.dtype is not bool_)
+    if x is None:
+        return None
+    rank = len(x.shape)
+    window = tuple(s.integer(1, min(n, 3)) for n in x.shape)
+    free = [w == 1 for w in window]
+    strides = tuple(1 if f else s.integer(1, 2) for f in free)
+    padded = tuple((0, 0) if f else (s.integer(0, 1), s.integer(0, 1)) for f in free)
+    params = {"window": window, "strides": strides, "padding": padded, "window_dilation": (1,) * rank}
+    n = math.prod(window)
+    if s.chance(0.5):
+        node = P.reduce_window_sum(x.node, **params)
+        return s.keep(node, n * x.bound, n * (x.error + epsilon(x.dtype) * x.bound))
+    params["padding"] = ((0, 0),) * rank  # a window in the padding alone would be infinite
+    return s.keep(P.reduce_window_max(x.node, **params), x.bound, x.error, rounds=False)
+
+
+# contractions
+
+
+def _weights(s: Sampler, x: Sample, shape: Shape) -> Sample:
+    found = s.pick(lambda v: v.dtype is x.dtype and v.shape == shape)
+    low = 0 if x.dtype.kind == "u" else -1
+    return found if found is not None and s.chance(0.6) else s.leaf(x.dtype, shape, low, 1)
+
+
+def _product(s: Sampler, node: Node, x: Sample, w: Sample, n: int) -> Sample | None:
+    bound = max(1, n) * x.bound * w.bound
+    error = max(1, n) * (x.error * w.bound + w.error * x.bound + n * epsilon(x.dtype) * x.bound * w.bound)
+    return s.keep(node, bound if x.dtype.is_inexact else np.inf, error if x.dtype.is_inexact else 0.0)
+
+
+def contraction(s: Sampler) -> Sample | None:
+    """A matrix product over any axes."""
+    x = s.pick(lambda v: len(v.shape) >= 1 and v.dtype is not bool_ and v.size <= s.limit)
+    if x is None:
+        return None
+    rank = len(x.shape)
+    order = s.permutation(rank)
+    batch = order[: s.choose((0, 0, 1)) if rank > 1 else 0]
+    contract = order[len(batch) : len(batch) + s.choose((1, 1, 1, 2))]
+    free = s.choose(((), (1,), (2,), (5,), (16,), (17,)))
+    labels = [("b", a) for a in batch] + [("c", a) for a in contract] + [("f", k) for k in range(len(free))]
+    arranged = [labels[k] for k in s.permutation(len(labels))]
+    shape = tuple(free[k] if kind == "f" else x.shape[k] for kind, k in arranged)
+    if math.prod(shape) > s.limit or x.size * math.prod(free) > 40 * s.limit:
+        return None
+    w = _weights(s, x, shape)
+    places = {label: k for k, label in enumerate(arranged)}
+    pairs = tuple(places["c", a] for a in contract), tuple(places["b", a] for a in batch)
+    node = P.dot_general(x.node, w.node, contract=(contract, pairs[0]), batch=(batch, pairs[1]))
+    return _product(s, node, x, w, math.prod(x.shape[a] for a in contract))
+
+
+def convolution(s: Sampler) -> Sample | None:
+    """A small convolution or one of its gradients."""
+    rank = s.integer(1, 2)
+    groups = s.choose((1, 1, 1, 2))
+    channels, filters = groups * s.integer(1, 3), groups * s.integer(1, 3)
+    shape = (s.integer(1, 2), channels, *[s.integer(3, 7) for _ in range(rank)])
+    dtype = s.choose((float32, float32, float64, bfloat16, int32))
+    x = s.leaf(dtype, shape)
+    taps = tuple(s.integer(1, 3) for _ in range(rank))
+    w = s.leaf(dtype, (filters, channels // groups, *taps), -1, 1)
+    params = {
+        "strides": tuple(s.integer(1, 2) for _ in taps), "padding": tuple((s.integer(0, 1), s.integer(0, 2)) for _ in taps),
+        "lhs_dilation": tuple(s.choose((1, 1, 2)) for _ in taps), "rhs_dilation": tuple(s.choose((1, 1, 2)) for _ in taps),
+        "groups": groups,
+    }  # fmt: skip
+    n = channels * math.prod(taps)
+    y = P.conv(x.node, w.node, **params)
+    result = _product(s, y, x, w, n)
+    if result is None or 0 in y.shape or s.chance(0.5):
+        return result
+    other = _weights(s, x, y.shape)  # type: ignore[arg-type]
+    if s.chance(0.5):
+        back = P.conv_input(other.node, w.node, shape=shape, **params)
+        return _product(s, back, other, w, filters * math.prod(taps))
+    back = P.conv_weight(x.node, other.node, shape=w.shape, **params)
+    return _product(s, back, x, other, math.prod(y.shape))  # type: ignore[arg-type]
+
+
+# bodies
+
+
+def looping(s: Sampler) -> Sample | None:
+    """A scan over axis 0, carrying a state."""
+    x = s.pick(lambda v: v.dtype in (float32, float64) and 1 <= len(v.shape) <= 3 and v.shape[0] <= 8 and v.bound <= 8)
+    if x is None:
+        return None
+    row = x.shape[1:]
+    w, start = s.leaf(x.dtype, row, -1, 1), s.leaf(x.dtype, row, -1, 1)
+    wi, ci, xi = (placeholder(aval(x.dtype, row)) for _ in range(3))
+    following = P.tanh(ci * 0.5 + xi * wi)
+    body = Graph([wi, ci, xi], [following, following + xi])
+    node = P.scan(
+        w.node, start.node, x.node, body=body, length=x.shape[0], num_consts=1, num_carry=1, reverse=s.chance(0.4)
+    )
+    error = 4 * x.error + 100 * epsilon(x.dtype)
+    s.keep(node[0], 1.0, error)
+    return s.keep(node[1], 1 + x.bound, error)
+
+
+def choosing(s: Sampler) -> Sample | None:
+    """A cond on an exact boolean."""
+    x = s.pick(lambda v: v.dtype in (float32, float64))
+    if x is None:
+        return None
+    p = s.pick(lambda v: v.dtype is bool_ and v.shape == ()) or s.leaf(bool_, ())
+    holders = [placeholder(x.node.aval) for _ in range(2)]
+    true, false = Graph(holders[:1], [P.sin(holders[0]) + 1.0]), Graph(holders[1:], [holders[1] * 0.5])
+    node = P.cond(p.node, x.node, true=true, false=false)
+    return s.keep(node[0], max(2.0, x.bound), x.error)
+
+
+def repeating(s: Sampler) -> Sample | None:
+    """A while loop with a counter."""
+    x = s.pick(lambda v: v.dtype in (float32, float64) and v.bound <= 8)
+    if x is None:
+        return None
+    last = s.leaf(int64, (), 0, 5)
+    c = [placeholder(aval(int64)), placeholder(aval(int64)), placeholder(x.node.aval)]
+    condition = Graph(c, [P.lt(c[1], c[0])])
+    b = [placeholder(aval(int64)), placeholder(x.node.aval)]
+    body = Graph(b, [b[0] + 1, b[1] * 0.5 + 1.0])
+    start = s.leaf(int64, (), 0, 0)
+    node = P.while_loop(last.node, start.node, x.node, condition=condition, body=body, num_consts=(1, 0))
+    return s.keep(node[1], x.bound + 2, x.error)
+
+
+_POINTWISE = [unary_float] * 8 + [binary_float] * 10 + [binary_integer] * 4 + [conversion] * 4 + [selection] * 3
+_POINTWISE += [powers, rounding, comparison, logic, bits, complex_values]
+_MOVEMENT = [reshaping, broadcasting, transposing, slicing] * 3 + [padding, concatenation] * 2 + [counting]
+_ROWS = [reducing] * 6 + [softmax, softmax, normalization]
+WIDE = [*_POINTWISE, *_MOVEMENT, *_ROWS]
+STEPS = [
+    *WIDE, *[gathering, scattering, contraction] * 2, cumulative, cumulative, positions, sorting, windows, convolution,
+    random_bits, looping, choosing, repeating,
+]  # fmt: skip
