@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from plait.core.dtype import DType, as_dtype, float32, int64, uint8, uint16, uint32, uint64
+from plait.core.dtype import DType, as_dtype, float32, int32, int64, uint8, uint16, uint32, uint64
 from plait.core.errors import ArgumentTypeError, DTypeError, ShapeError, message
 from plait.core.graph import Node
 from plait.core.primitive import P
 from plait.prims.rules import broadcast_shapes, broadcast_to
 from plait.tensor.creation import arange
+from plait.tensor.functions import limits_of
 from plait.tensor.operators import single
 from plait.tensor.selection import take
 from plait.tensor.shaping import shape_of
@@ -156,7 +157,7 @@ def bits(key: Any, shape: _Shape = (), dtype: Any = uint32) -> Tensor:
 
     Example:
         >>> plait.random.bits(plait.random.key(0), (2,))
-        tensor([4070199207, 1419211711], dtype=plait.uint32)
+        tensor([4070199207, 4202968722], dtype=plait.uint32)
     """
     wanted = as_dtype(dtype)
     if wanted.kind != "u":
@@ -208,7 +209,7 @@ def uniform(key: Any, shape: _Shape = (), dtype: Any = float32, minval: Any = 0.
 
     Example:
         >>> plait.random.uniform(plait.random.key(0), (2,))
-        tensor([0.9477, 0.3304])
+        tensor([0.9477, 0.9786])
     """
     return wrap(_uniform(key, shape_of((shape,)), float_dtype(dtype), minval, maxval))
 
@@ -229,7 +230,7 @@ def normal(key: Any, shape: _Shape = (), dtype: Any = float32) -> Tensor:
 
     Example:
         >>> plait.random.normal(plait.random.key(0), (2,))
-        tensor([ 1.6226, -0.4390])
+        tensor([1.6226, 2.0253])
     """
     wanted = float_dtype(dtype)
     low = float(np.nextafter(np.array(-1, wanted.numpy), np.array(0, wanted.numpy)))
@@ -255,26 +256,37 @@ def randint(key: Any, shape: _Shape, minval: Any, maxval: Any, dtype: Any = int6
 
     Example:
         >>> plait.random.randint(plait.random.key(0), (3,), 0, 10, plait.int32)
-        tensor([2, 2, 4], dtype=plait.int32)
+        tensor([9, 0, 2], dtype=plait.int32)
     """
     wanted = as_dtype(dtype)
     if not wanted.is_integer:
         raise DTypeError(message("randint draws integers", wanted.name, "an integer type"))
-    word, sizes = _UNSIGNED[wanted.bits], shape_of((shape,))
-    largest = (1 << wanted.bits - (wanted.kind == "i")) - 1
-    is_beyond = not isinstance(maxval, Tensor) and maxval > largest
-    low = _limit(minval, wanted)
-    high = _limit(largest if is_beyond else maxval, wanted)
-    span = converted(high - low, word)
+    drawn = wanted if wanted.bits >= 32 else int32  # small types would be biased
+    lowest, highest = limits_of(wanted)
+    if drawn is not wanted:
+        minval, maxval = (_clipped(v, lowest, highest + 1) for v in (minval, maxval))
+        highest = limits_of(drawn)[1]
+    return wrap(converted(_integers(key, shape_of((shape,)), minval, maxval, drawn, highest), wanted))
+
+
+def _clipped(value: Any, low: int, high: int) -> Any:
+    return value.to(int32).clamp(low, high) if isinstance(value, Tensor) else min(max(value, low), high)
+
+
+def _integers(key: Any, shape: tuple[int, ...], minval: Any, maxval: Any, dtype: DType, highest: int) -> Node:
+    is_beyond = not isinstance(maxval, Tensor) and maxval > highest
+    low, high = _limit(minval, dtype), _limit(highest if is_beyond else maxval, dtype)
+    word = _UNSIGNED[dtype.bits]
     one = scalar_node(1, word)
+    span = converted(high - low, word)
     span = P.select(P.le(high, low), one, span + one if is_beyond else span)
     keys = split(key)
-    upper, lower = (_bits(keys[i], wanted.bits, sizes) for i in range(2))  # type: ignore[index]
+    upper, lower = (_bits(keys[i], dtype.bits, shape) for i in range(2))  # type: ignore[index]
     # (upper * 2**bits + lower) modulo span, without overflow
-    half = P.rem(scalar_node(1 << wanted.bits // 2, word), span)
+    half = P.rem(scalar_node(1 << dtype.bits // 2, word), span)
     factor = P.rem(half * half, span)
     offset = P.rem(P.rem(upper, span) * factor + P.rem(lower, span), span)
-    return wrap(low + converted(offset, wanted))
+    return low + converted(offset, dtype)
 
 
 def _shuffled(key: Any, x: Node, axis: int) -> Node:
@@ -301,7 +313,7 @@ def permutation(key: Any, x: Any, axis: int = 0, independent: bool = False) -> T
 
     Example:
         >>> plait.random.permutation(plait.random.key(0), 4)
-        tensor([2, 3, 1, 0])
+        tensor([0, 1, 3, 2])
     """
     if hasattr(x, "__index__") and not isinstance(x, (Tensor, np.ndarray)):
         return wrap(_shuffled(key, arange(x)._node, 0))
@@ -326,7 +338,7 @@ def bernoulli(key: Any, p: Any = 0.5, shape: _Shape | None = None) -> Tensor:
 
     Example:
         >>> plait.random.bernoulli(plait.random.key(0), 0.5, (3,))
-        tensor([False,  True, False])
+        tensor([False, False,  True])
     """
     node = to_node(p)
     node = node if node.dtype.is_floating else converted(node, float32)
@@ -368,7 +380,7 @@ def categorical(key: Any, logits: Any, axis: int = -1, shape: _Shape | None = No
 
     Example:
         >>> plait.random.categorical(plait.random.key(0), plait.zeros(3), shape=(4,))
-        tensor([0, 0, 1, 2])
+        tensor([1, 1, 2, 1])
     """
     node = single(logits, "categorical")
     axis = axis_index(axis, node.ndim)

@@ -27,7 +27,7 @@ class Generator:
     Example:
         >>> generator = plait.Generator(0)
         >>> plait.rand(2, generator=generator)
-        tensor([0.3443, 0.9323])
+        tensor([0.8423, 0.1824])
     """
 
     __slots__ = ("state",)

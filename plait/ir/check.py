@@ -107,16 +107,20 @@ class _Checker:
                 own = frozenset([e.attr]) if isinstance(e.attr, (Variable, Local, Buffer)) else frozenset()
                 self.reads[e] = own.union(*(self.reads[a] for a in e.args))
         for name in self.reads[expr]:
-            self.require(name in self.scope, "{!r} is used outside its scope in {!r}", name, expr)
-            if self.lane_variable is not None:
-                varies = name is self.lane_variable or name in self.lane_locals
-                self.require(not (uniform and varies), "{!r} differs between the lanes of a vector loop", expr)
-                partial = name in self.added and name not in self.lane_locals
-                self.require(not partial, f"the accumulator {name!r} is read inside the vector loop that adds to it")
+            if name not in self.scope:
+                raise self.fail(f"{name!r} is used outside its scope in {_show(expr)}")
+            if self.lane_variable is None:
+                continue
+            if uniform and (name is self.lane_variable or name in self.lane_locals):
+                raise self.fail(f"{_show(expr)} differs between the lanes of a vector loop")
+            if name in self.added and name not in self.lane_locals:
+                raise self.fail(f"the accumulator {name!r} is read inside the vector loop that adds to it")
 
     def types(self, e: Expr) -> None:
         op, dtypes = e.op, [a.dtype for a in e.args]
-        self.require(e.dtype.compute is e.dtype and e.dtype.kind != "c", "{} is no compute dtype: {!r}", e.dtype.name, e)
+        self.require(
+            e.dtype.compute is e.dtype and e.dtype.kind != "c", "{} is no compute dtype: {!r}", e.dtype.name, e
+        )
         if op in _LEAVES:
             right = self.is_right_leaf(e)
         elif op in UNARY:
@@ -250,3 +254,11 @@ class _Checker:
         size = buffer.size * buffer.dtype.itemsize
         self.require(size <= MAX_STACK_BYTES, f"{buffer!r} takes {size} bytes of stack; at most {MAX_STACK_BYTES}")
         self.scope.add(buffer)
+
+
+def _show(e: Expr, depth: int = 4) -> str:
+    """An expression as text, cut off below some depth: shared operands would repeat without end."""
+    if not e.args:
+        return repr(e)
+    inner = ", ".join(_show(a, depth - 1) for a in e.args) if depth else "..."
+    return f"{e.attr.name if isinstance(e.attr, Buffer) else e.op}({inner})"

@@ -110,12 +110,12 @@ def choose(condition: Expr, a: Complex, b: Complex) -> Complex:
 def _divide(a: Complex, b: Complex) -> Complex:
     swap = magnitude(b.im) > magnitude(b.re)
     large, small = select(swap, b.im, b.re), select(swap, b.re, b.im)
-    is_zero = large.eq(0)
-    ratio = select(is_zero, const(0, a.dtype), small / large)
-    divisor = select(is_zero, magnitude(large), fma(small, ratio, large))
+    ratio = small / large
+    divisor = fma(small, ratio, large)
     re = select(swap, fma(a.re, ratio, a.im), fma(a.im, ratio, a.re))
     im = select(swap, fma(a.im, ratio, -a.re), fma(-a.re, ratio, a.im))
-    return Complex(re / divisor, im / divisor)
+    zero = magnitude(large)
+    return choose(large.eq(0), Complex(a.re / zero, a.im / zero), Complex(re / divisor, im / divisor))
 
 
 def _times_i(z: Complex) -> Complex:
@@ -302,16 +302,18 @@ def _or_infinite(z: Complex, value: Expr) -> Expr:
 
 def sinh(z: Complex) -> Complex:
     """The hyperbolic sine."""
-    re = select(z.re.eq(0), z.re, _or_infinite(z, _times_sinh(math.cos(z.im), z.re)))
+    is_lost = z.re.eq(0) & ~is_finite(z.im)
+    re = select(is_lost, z.re, _or_infinite(z, _times_sinh(math.cos(z.im), z.re)))
     return Complex(re, select(z.im.eq(0), z.im, _times_cosh(math.sin(z.im), z.re)))
 
 
 def cosh(z: Complex) -> Complex:
     """The hyperbolic cosine."""
     im = _times_sinh(math.sin(z.im), z.re)
+    is_lost = z.im.eq(0) | (z.re.eq(0) & ~is_finite(z.im))
     zero = copysign(const(0, z.dtype), z.re) * copysign(const(1, z.dtype), z.im)
     re = _or_infinite(z, _times_cosh(math.cos(z.im), z.re))
-    return Complex(re, select(z.im.eq(0) | z.re.eq(0), zero, im))
+    return Complex(re, select(is_lost, zero, im))
 
 
 def tanh(z: Complex) -> Complex:

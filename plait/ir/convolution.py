@@ -62,8 +62,11 @@ class Window:
 
     @property
     def is_trivial(self) -> bool:
-        """Whether the output position is the input position."""
-        return isinstance(self.taps, int) and (self.taps, self.stride, self.low, self.spacing) == (1, 1, 0, 1)
+        """Whether the input position is the output position, which is never in the padding."""
+        plain = isinstance(self.taps, int) and (self.taps, self.stride, self.low, self.spacing) == (1, 1, 0, 1)
+        if isinstance(self.out, int) and isinstance(self.size, int):
+            return plain and self.out <= self.size
+        return plain and self.out is self.size
 
     def source(self, padded: Index) -> tuple[Index, Expr | None]:
         """Return the input position for a padded one (kept in range) and whether there is one."""

@@ -146,7 +146,7 @@ class _Conv(Module):
 
     def extra_repr(self) -> str:
         parts = [f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"]
-        parts += [f"padding={self.padding!r}"] if self.padding != (0,) * self._rank else []
+        parts += [f"padding={self.padding}"] if self.padding != (0,) * self._rank else []
         parts += [f"dilation={self.dilation}"] if self.dilation != (1,) * self._rank else []
         parts += [f"groups={self.groups}"] if self.groups != 1 else []
         parts += ["bias=False"] if self.bias is None else []

@@ -7,6 +7,7 @@ from typing import Any
 from plait import random
 from plait.nn.arguments import floating, probability
 from plait.nn.module import Module
+from plait.sampling import default_generator
 from plait.tensor.functions import where
 from plait.tensor.tensor import Tensor
 
@@ -34,7 +35,7 @@ def dropout(input: Any, p: float = 0.5, training: bool = True) -> Tensor:
         return x
     if p == 1:
         return x * 0.0
-    kept = random.bernoulli(random.default_generator.next_key(), 1 - p, x.shape)
+    kept = random.bernoulli(default_generator.next_key(), 1 - p, x.shape)
     return where(kept, x * (1 / (1 - p)), 0.0)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from plait import random
 from plait.core.errors import ArgumentError, ShapeError, message
+from plait.sampling import Generator, default_generator
 from plait.tensor.autograd import no_grad
 from plait.tensor.creation import eye
 from plait.tensor.functions import clamp, erfinv
@@ -48,23 +49,23 @@ def _write(tensor: Tensor, value: Any) -> Tensor:
         return tensor.copy_(value) if isinstance(value, Tensor) else tensor.fill_(value)
 
 
-def _key(generator: random.Generator | None) -> Tensor:
-    return (generator or random.default_generator).next_key()
+def _key(generator: Generator | None) -> Tensor:
+    return (generator or default_generator).next_key()
 
 
-def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: random.Generator | None = None) -> Tensor:
+def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Fill with uniform numbers from [a, b)."""
     return _write(tensor, random.uniform(_key(generator), tensor.shape, tensor.dtype, a, b))
 
 
-def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: random.Generator | None = None) -> Tensor:
+def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Fill with normal numbers."""
     return _write(tensor, random.normal(_key(generator), tensor.shape, tensor.dtype) * std + mean)
 
 
 def trunc_normal_(
     tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0,
-    generator: random.Generator | None = None,
+    generator: Generator | None = None,
 ) -> Tensor:  # fmt: skip
     """Fill with normal numbers, redrawn until they lie in [a, b] (by the inverse of the distribution function)."""
     low, high = (math.erf((limit - mean) / (std * math.sqrt(2.0))) for limit in (a, b))
@@ -92,13 +93,13 @@ def eye_(tensor: Tensor) -> Tensor:
     return _write(tensor, eye(*tensor.shape, dtype=tensor.dtype))
 
 
-def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: random.Generator | None = None) -> Tensor:
+def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Fill uniformly, keeping the variance forward and backward (Glorot and Bengio, 2010)."""
     bound = gain * math.sqrt(6.0 / sum(fans(tensor)))
     return uniform_(tensor, -bound, bound, generator)
 
 
-def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: random.Generator | None = None) -> Tensor:
+def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Fill normally, keeping the variance forward and backward (Glorot and Bengio, 2010)."""
     return normal_(tensor, 0.0, gain * math.sqrt(2.0 / sum(fans(tensor))), generator)
 
@@ -111,7 +112,7 @@ def _kaiming_std(tensor: Tensor, a: float, mode: str, nonlinearity: str) -> floa
 
 def kaiming_uniform_(
     tensor: Tensor, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu",
-    generator: random.Generator | None = None,
+    generator: Generator | None = None,
 ) -> Tensor:  # fmt: skip
     """Fill uniformly, keeping the variance through rectifiers of negative slope `a` (He et al., 2015)."""
     bound = math.sqrt(3.0) * _kaiming_std(tensor, a, mode, nonlinearity)
@@ -120,7 +121,7 @@ def kaiming_uniform_(
 
 def kaiming_normal_(
     tensor: Tensor, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu",
-    generator: random.Generator | None = None,
+    generator: Generator | None = None,
 ) -> Tensor:  # fmt: skip
     """Fill normally, keeping the variance through rectifiers of negative slope `a` (He et al., 2015)."""
     return normal_(tensor, 0.0, _kaiming_std(tensor, a, mode, nonlinearity), generator)

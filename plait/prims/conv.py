@@ -330,7 +330,7 @@ _SHARD = Waived("a convolution is sharded by its batch axis alone: map over shar
 
 
 def _primitive(name: str, rule: Any, lower: Any) -> Primitive:
-    domain = Domain(NUMBERS, sample=_sampled(_ROLES[name][2]), tolerance=64.0)
+    domain = Domain(NUMBERS, sample=_sampled(_ROLES[name][2]), tolerance=256.0)
     return Primitive(
         name, kind="kernel", aval=rule, lower=lower, jvp=_jvp, transpose=_transpose, batch=_batch,
         shard=_SHARD, cost=_cost, domain=domain, oracle=f"oracle.conv.{name}",

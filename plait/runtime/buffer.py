@@ -129,9 +129,11 @@ class Buffer:
     def __repr__(self) -> str:
         return f"Buffer({self.nbytes} bytes at {self.address:#x}{'' if self.owner is None else ', borrowed'})"
 
-    def __del__(self, _allocator: _Allocator = _allocator, _small: list[list[int]] = _small) -> None:
+    def __del__(
+        self, _allocator: _Allocator = _allocator, _small: list[list[int]] = _small, _limit: int = _SMALL
+    ) -> None:
         capacity = self.capacity
-        if 0 < capacity <= _SMALL:
+        if 0 < capacity <= _limit:
             _allocator.live -= capacity
             _small[capacity >> 6].append(self.address)
         elif capacity:

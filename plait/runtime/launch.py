@@ -83,18 +83,29 @@ class Executable:
         self.temporaries = [(s, v.offset) for v, s in slots.items() if v.place == "temporary"]
         self.program = builder.build()
         self.base = 0
-        self.fresh = [k for k in range(len(self.outputs)) if k not in self.donated]
+        self.fresh = [o for k, o in enumerate(self.outputs) if k not in self.donated]
 
     def run(self, inputs: Sequence[Buffer]) -> list[Buffer]:
         """Run on the buffers of the inputs; returns the buffers of the outputs."""
-        table = self.program.table
         with _running:
-            for s, buffer in zip(self.inputs, inputs, strict=True):
-                table[s] = buffer.address
-            return self.run_prepared(inputs)
+            self.set_inputs(inputs)
+            fresh = iter(self.run_prepared())
+        return [inputs[self.donated[k]] if k in self.donated else next(fresh) for k in range(len(self.outputs))]
 
-    def run_prepared(self, inputs: Sequence[Buffer]) -> list[Buffer]:
-        """Run with the addresses of the inputs already in the table; the caller holds the lock."""
+    def set_inputs(self, inputs: Sequence[Buffer], first: int = 0) -> None:
+        """Let the inputs from number `first` on, and the outputs that take over their memory, be at `inputs`."""
+        table = self.program.table
+        for s, buffer in zip(self.inputs[first:], inputs, strict=True):
+            table[s] = buffer.address
+        for k, i in self.donated.items():
+            if i >= first:
+                table[self.outputs[k][0]] = inputs[i - first].address
+
+    def run_prepared(self) -> list[Buffer]:
+        """Run on inputs that are set; returns the buffers of the outputs that have memory of their own.
+
+        The caller holds the lock.
+        """
         table = self.program.table
         private = allocate(self.plan.arena) if self.has_host_calls else None
         base = private.address if private is not None else _workspace.address(self.plan.arena)
@@ -103,8 +114,8 @@ class Executable:
             for s, offset in self.temporaries:
                 table[s] = base + offset
         results: list[Buffer] = []
-        for k, (s, nbytes) in enumerate(self.outputs):
-            buffer = inputs[self.donated[k]] if k in self.donated else allocate(nbytes)
+        for s, nbytes in self.fresh:
+            buffer = allocate(nbytes)
             table[s] = buffer.address
             results.append(buffer)
         self.program.run()

@@ -192,12 +192,11 @@ class _Entry:
         with lock():
             if self.epoch != lazy.state.epoch:
                 self.bind()
-                for s, buffer in zip(program.inputs[len(slots) :], self.buffers, strict=True):
-                    program.program.table[s] = buffer.address
+                program.set_inputs(self.buffers, len(slots))
             table = program.program.table
             for s, argument in zip(program.inputs, arguments, strict=False):
                 table[s] = argument.address
-            results = program.run_prepared([*arguments, *self.buffers])
+            results = program.run_prepared()
         self.finish()
         count = len(self.returned)
         tensors = [_computed(b, n) for b, n in zip(results[:count], self.out_nodes, strict=True)]
@@ -225,6 +224,8 @@ class _Entry:
             t._grad = handle
             self.gradient_handles.append(handle)
         self.is_visible = True
+        if self.gradient_guards and (self.fresh or self.cleared):
+            lazy.state.epoch += 1  # the next call may need another version
 
     def run_inline(self, leaves: Sequence[Any], slots: Sequence[int]) -> Any:
         """Record the staged operations on the arguments, so that gradients flow through them."""

@@ -201,7 +201,7 @@ def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Tensor:
     return _position("argmin", x, axis, keepdims)
 
 
-@_reduces("Return log(sum(exp(x))) without overflow.", "logsumexp(plait.tensor([1000.0, 1000.0]))\ntensor(1000.6931)")
+@_reduces("Return log(sum(exp(x))) without overflow.", "logsumexp(plait.tensor([1000.0, 1000.0]))\ntensor(1000.6932)")
 def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     x = wrap(_floating(x, "logsumexp"))
     if not _count(x._node, axis):

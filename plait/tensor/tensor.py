@@ -11,7 +11,7 @@ import numpy as np
 from plait.core.aval import Aval, aval
 from plait.core.dtype import DType, as_dtype, bool_, promote_scalar
 from plait.core.errors import ArgumentError, ArgumentTypeError, GradientError, ShapeError, message
-from plait.core.graph import DATA, REQUIRES_GRAD, Node, constant, data, recorder
+from plait.core.graph import CONSTANT, DATA, REQUIRES_GRAD, Node, constant, data, recorder
 from plait.core.primitive import P
 from plait.runtime import buffer as buffers
 from plait.tensor import lazy
@@ -312,6 +312,8 @@ def _owned(tensor: Tensor, node: Node) -> Node:
 def make_leaf(node: Node, requires_grad: bool = False, cls: type[Tensor] = Tensor, copy: bool = False) -> Tensor:
     """Return a new tensor with the value of `node`, whose gradient history begins there."""
     _check_differentiable(node, requires_grad)
+    if node.prim is CONSTANT:  # a tensor may be written: it is no constant of the programs that use it
+        node = data(lazy.scalar_buffer(node), node.aval)
     if requires_grad or copy:
         node = relabelled(node, REQUIRES_GRAD * requires_grad)
     tensor = wrap(node, cls)

@@ -12,12 +12,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-import plait.prims.index
-import plait.prims.movement
-import plait.prims.reduce
-import plait.prims.scan
-import plait.prims.sort
-import plait.prims.window  # noqa: F401
+import plait.prims  # noqa: F401  (registers the primitives)
 from plait.compiler.evaluate import Evaluator, KernelSite, flatten_index, sizes_product, unflatten_index
 from plait.compiler.llvm.emit import emit
 from plait.compiler.llvm.jit import compile_module, host_target, load

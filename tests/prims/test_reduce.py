@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -24,7 +26,7 @@ def test_avals_follow_the_oracle(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["argmax", "argmin"])
 @pytest.mark.parametrize("dtype", [bool_, *INTEGERS, *FLOATS], ids=str)
-def test_positions(name: str, dtype) -> None:
+def test_positions(name: str, dtype: Any) -> None:
     check_values(name, dtype, (1, 3))
 
 

@@ -603,7 +603,7 @@ class Emitter:
         w, leave, scopes = self.w, self.w.label("end"), []
         condition = self.value(s.condition)
         if condition.lanes > 1:
-            raise InternalError(f"loop IR: the condition {s.condition!r} varies between lanes")
+            raise InternalError(f"loop IR: the condition of an if ({s.condition.op}) varies between lanes")
         for body in (s.body, s.orelse):
             w.open("branch", False, self.writes(body))
             self.block(body)

@@ -80,6 +80,12 @@ def store_scalar(w: Writer, value: Value, address: Value) -> None:
 def store_lanes(w: Writer, value: Value, address: Value, stride: int, mask: Value | None) -> None:
     """Store a vector; the arguments are those of `load_lanes`."""
     kind, lanes = value.kind, value.lanes
+    lane = _only_lane(mask) if stride else None
+    if lane is not None:
+        # LLVM (22) would store the one lane of a truncated vector in its wide type, over what follows it
+        element = w.define(kind, 1, f"extractelement {value.typed}, i64 {lane}", value.depth)
+        store_scalar(w, element, w.address(address, kind, integer(lane * stride)))
+        return
     if stride == -1:
         reverse = range(lanes - 1, -1, -1)
         value = w.shuffle(value, None, reverse)
@@ -96,6 +102,14 @@ def store_lanes(w: Writer, value: Value, address: Value, stride: int, mask: Valu
     name = "store" if stride == 1 else "scatter"
     pointer = f"{address.type} align {alignment(kind)} {address.text}"
     w.line(f"call void @llvm.masked.{name}.{suffix(value)}.{suffix(address)}({value.typed}, {pointer}, {mask.typed})")
+
+
+def _only_lane(mask: Value | None) -> int | None:
+    """The live lane of a constant mask that has just one."""
+    if mask is None or not mask.text.startswith("<"):
+        return None
+    live = [k for k, bit in enumerate(mask.text[1:-1].split(", ")) if bit == "i1 true"]
+    return live[0] if len(live) == 1 else None
 
 
 def store_pairs(w: Writer, even: Value, odd: Value, address: Value, mask: Value | None) -> None:

@@ -1,0 +1,232 @@
+"""Random programs, compiled and compared with the interpreter.
+
+`check(seed)` compiles the program of a seed as fused kernels and operation by operation. For each plan it
+
+- runs it as one program, with its memory laid out in an arena;
+- runs its steps one by one on separate arrays, each kernel in two ranges of iterations, the later one first: the
+  results must be the same bits;
+- runs each kernel through the interpreter on the same inputs: the same bits again, but for sums and products.
+
+The two plans must agree within the rounding errors that the program was built with.
+
+    python -m plait.testing.fuzz --count 100000 --minutes 10
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+import plait.prims  # noqa: F401 - registers every primitive
+from plait.compiler.kernels import Source
+from plait.compiler.pipeline import Jump, Label, Launch, Plan, Value, compile_nodes
+from plait.core.dtype import DType
+from plait.ir.loop import Accumulate, Kernel, walk
+from plait.runtime.buffer import from_numpy, to_numpy
+from plait.runtime.code import evaluate_size, load_kernel, target
+from plait.runtime.launch import Executable
+from plait.testing.lanes import run_kernel, uninitialized
+from plait.testing.laws import epsilon
+from plait.testing.samples import random_program
+
+Array = Any
+_FUNCTION = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
+_KEPT_KERNELS = 4096
+_kernels: dict[str, Kernel] = {}
+
+
+def check(seed: int) -> None:
+    """Check the random program of `seed`.
+
+    Raises `AssertionError` whose text ends with the call that reproduces it.
+    """
+    try:
+        program = random_program(seed)
+        results = [_check_plan(program.outputs, program.leaves, program.arrays, fused) for fused in (True, False)]
+        for k, (node, fused, plain) in enumerate(zip(program.outputs, *results, strict=True)):
+            _expect_near(fused, plain, program.errors[k], f"output {k} ({node!r}), fused and operation by operation")
+    except Exception as error:
+        again = f"plait.testing.fuzz.check({seed})"
+        raise AssertionError(f"{type(error).__name__}: {error}\n  reproduce: {again}") from error
+
+
+def _check_plan(outputs: Sequence[Any], leaves: Sequence[Any], arrays: Sequence[Array], fused: bool) -> list[Array]:
+    plan = compile_nodes(outputs, leaves, fused)
+    buffers = Executable(plan).run([from_numpy(a, copy=True) for a in arrays])
+    found = [to_numpy(b, o.dtype.numpy, o.shape).copy() for b, o in zip(buffers, outputs, strict=True)]
+    stepped = _run_steps(plan, arrays)
+    for k, (whole, single, node) in enumerate(zip(found, stepped, outputs, strict=True)):
+        _expect_bits(whole, single.view(node.dtype.numpy).reshape(node.shape), f"output {k}, as one program and in steps")
+    return found
+
+
+def _run_steps(plan: Plan, arrays: Sequence[Array]) -> list[Array]:
+    """Run a plan step by step with memory of its own for each value; check each kernel on the way."""
+    memory = {v: _aligned(a) for v, a in zip(plan.inputs, arrays, strict=True)}
+    places = {id(s): k for k, s in enumerate(plan.steps)}
+    k = 0
+    while k < len(plan.steps):
+        step = plan.steps[k]
+        k += 1
+        if isinstance(step, Launch):
+            _launch(step, memory)
+        elif isinstance(step, Jump):
+            if step.unless is None or not memory[step.unless][0]:
+                k = places[id(step.label)]
+        elif not isinstance(step, Label):
+            raise AssertionError(f"no random program has a {type(step).__name__}")
+    return [memory[v][: v.nbytes] for v in plan.outputs]
+
+
+def _aligned(array: Array) -> Array:
+    """Return the bytes of an array at a multiple of 64, followed by as many as a vector may read."""
+    raw = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+    memory = _allocate(raw.size)
+    memory[: raw.size] = raw
+    return memory
+
+
+def _allocate(nbytes: int) -> Array:
+    block = np.full(max(64, nbytes) + 128, 0xA5, np.uint8)
+    start = -block.ctypes.data % 64
+    return block[start : start + max(64, nbytes)]
+
+
+def _launch(step: Launch, memory: dict[Value, Array]) -> None:
+    """Run one kernel as machine code and interpreted, on the same inputs."""
+    kernel = _written(step.source)
+    functions = kernel.functions
+    arguments = [b for b in functions[0].buffers if b.space != "workspace"] if functions else []
+    for buffer, value in zip(arguments, step.values, strict=False):
+        if buffer.space == "output":
+            memory.setdefault(value, _allocate(value.nbytes))
+    if not functions:
+        return
+    views = [memory[v][: v.nbytes].view(b.dtype.numpy) for b, v in zip(arguments, step.values, strict=True)]
+    expected = [
+        uninitialized(b.dtype, len(v)) if b.space == "output" and not _reads_back(step, b.name) else v.copy()
+        for b, v in zip(arguments, views, strict=True)
+    ]
+    run_kernel(kernel, expected, step.scalars)
+    before = [v.copy() for v in views]
+    _run_native(step, memory)
+    inexact = _accumulates(kernel)
+    for buffer, view, old, want in zip(arguments, views, before, expected, strict=True):
+        what = f"{buffer!r} of\n{step.source.key}\n {step.scalars}"
+        if buffer.space == "input":
+            _expect_bits(view, old, f"an input was written: {what}")
+        elif inexact and buffer.dtype.is_inexact:
+            _expect_near(view, want, _slack(before, view), f"machine code and interpreter: {what}")
+        else:
+            _expect_bits(view, want, f"machine code and interpreter: {what}")
+
+
+def _reads_back(step: Launch, name: str) -> bool:
+    """Whether a kernel of the program itself updates memory in place."""
+    return step.source.key.startswith("program:") and name in ("counter", "more", "result")
+
+
+def _written(source: Source) -> Kernel:
+    found = _kernels.get(source.key)
+    if found is None:
+        if len(_kernels) >= _KEPT_KERNELS:
+            _kernels.clear()
+        found = _kernels[source.key] = source.write("fuzz", target())
+    return found
+
+
+def _run_native(step: Launch, memory: dict[Value, Array]) -> None:
+    loaded = load_kernel(step.source)
+    arrays = [memory[v] for v in step.values]
+    arrays += [_allocate(evaluate_size(size, step.scalars)) for size in loaded.workspaces]
+    table = np.array([a.ctypes.data for a in arrays], np.int64)
+    arguments = np.array([*range(len(arrays)), *[step.scalars[n] for n in loaded.scalars]], np.int64)
+    for address, size, _ in loaded.functions:
+        extent = evaluate_size(size, step.scalars)
+        middle = extent // 2
+        for low, high in ((middle, extent), (0, middle)):
+            _FUNCTION(address)(table.ctypes.data, arguments.ctypes.data, low, high)
+
+
+def _accumulates(kernel: Kernel) -> bool:
+    """Whether the order of sums or products is free."""
+    return any(
+        isinstance(s, Accumulate) and s.accumulator.op in ("add", "mul") and s.accumulator.dtype.is_floating
+        for f in kernel.functions
+        for s in walk(f.body)
+    )
+
+
+def _slack(inputs: Sequence[Array], result: Array) -> float:
+    """How far results may be apart when sums are taken in another order."""
+    largest, count = 1.0, 1
+    rough = 0.0
+    for a in (*inputs, result):
+        if a.dtype.kind in "fV" and a.size:
+            wide = np.abs(a.astype(np.float64))
+            largest = max(largest, float(wide[np.isfinite(wide) & (wide < 1e6)].max(initial=0.0)))
+            rough = max(rough, 2.0**-7 if a.dtype.itemsize == 2 and a.dtype.kind == "V" else float(np.finfo(a.dtype).eps))
+            count = max(count, a.size)
+    return 64 * rough * largest**2 * count**0.5
+
+
+def _expect_bits(got: Array, want: Array, what: str) -> None:
+    """Raise `AssertionError` unless two arrays are the same bits, all NaNs being one."""
+    same = got.view(np.uint8).tobytes() == want.view(np.uint8).tobytes() if got.ndim else got.tobytes() == want.tobytes()
+    if same:
+        return
+    wide, reference = (np.reshape(a, -1) for a in (got, want))
+    raw = [np.ascontiguousarray(a).view(np.uint8).reshape(len(a), -1) for a in (wide, reference)]
+    equal = (raw[0] == raw[1]).all(axis=1) | ((wide != wide) & (reference != reference))
+    if not equal.all():
+        k = int(np.argmin(equal))
+        raise AssertionError(f"{what}: at {k} got {wide[k]!r}, expected {reference[k]!r}")
+
+
+def _expect_near(got: Array, want: Array, error: float, what: str) -> None:
+    if got.dtype.kind in "biu" or error == 0.0:
+        same = (got == want) | ((got != got) & (want != want))
+        apart = np.where(same, 0.0, np.inf)
+    else:
+        wide, reference = (a.astype(np.complex128 if a.dtype.kind == "c" else np.float64) for a in (got, want))
+        with np.errstate(all="ignore"):
+            apart = np.where((wide == reference) | (np.isnan(wide) & np.isnan(reference)), 0.0, np.abs(wide - reference))
+    allowed = 4 * error
+    if apart.size and not (apart <= allowed).all():
+        k = np.unravel_index(int(np.argmax(~(apart <= allowed))), apart.shape)
+        place = tuple(int(i) for i in k)
+        raise AssertionError(f"{what}: at {place} got {got[k]!r}, expected {want[k]!r}, allowed {allowed:.3g}")
+
+
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Check many programs; returns the number that failed."""
+    parser = argparse.ArgumentParser(prog="python -m plait.testing.fuzz", description=check.__doc__)
+    parser.add_argument("--count", type=int, default=1000, help="how many programs")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the first one")
+    parser.add_argument("--minutes", type=float, default=0.0, help="stop after this time (0: never)")
+    parser.add_argument("--failures", type=int, default=10, help="stop after so many failures")
+    options = parser.parse_args(arguments)
+    start, done, failed = time.monotonic(), 0, 0
+    for seed in range(options.seed, options.seed + options.count):
+        try:
+            check(seed)
+        except AssertionError as error:
+            failed += 1
+            print(f"{error}\n", flush=True)
+        done += 1
+        if failed >= options.failures or (options.minutes and time.monotonic() - start > 60 * options.minutes):
+            break
+    print(f"{done} programs, {failed} failed, {time.monotonic() - start:.0f} s", flush=True)
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(min(1, main()))

@@ -1,0 +1,220 @@
+"""jit: same results as eager, state found and updated in place, versions kept apart by what steers them."""
+
+from __future__ import annotations
+
+import copy
+import gc
+
+import numpy as np
+import pytest
+
+import plait
+from plait.core.errors import AbstractValueError
+
+
+def parameters() -> list[plait.Parameter]:
+    random = np.random.default_rng(0)
+    return [plait.Parameter(random.normal(size=s).astype("float32")) for s in ((4, 8), (8,), (8, 2))]
+
+
+def step_of(ps: list[plait.Parameter]):
+    momentum = [plait.zeros(p.shape) for p in ps]
+
+    def step(x: plait.Tensor, y: plait.Tensor) -> plait.Tensor:
+        loss = ((plait.tanh(x @ ps[0] + ps[1]) @ ps[2] - y) ** 2).mean()
+        for p in ps:
+            p.grad = None
+        loss.backward()
+        with plait.no_grad():
+            for p, m in zip(ps, momentum, strict=True):
+                m.mul_(0.9).add_(p.grad)
+                p.sub_(m * 0.1)
+        return loss
+
+    return step, momentum
+
+
+def batch() -> tuple[plait.Tensor, plait.Tensor]:
+    random = np.random.default_rng(1)
+    return (plait.tensor(random.normal(size=(16, n)).astype("float32")) for n in (4, 2))
+
+
+def test_training_equals_eager() -> None:
+    eager_ps, jit_ps = parameters(), parameters()
+    eager, eager_m = step_of(eager_ps)
+    compiled, jit_m = step_of(jit_ps)
+    compiled = plait.jit(compiled)
+    x, y = batch()
+    for _ in range(5):
+        assert eager(x, y).item() == pytest.approx(compiled(x, y).item(), rel=1e-5)
+    for a, b in zip([*eager_ps, *eager_m], [*jit_ps, *jit_m], strict=True):
+        np.testing.assert_allclose(a.detach().numpy(), b.detach().numpy(), rtol=1e-4, atol=1e-6)
+    for a, b in zip(eager_ps, jit_ps, strict=True):
+        np.testing.assert_allclose(a.grad.numpy(), b.grad.numpy(), rtol=1e-4, atol=1e-6)
+
+
+def test_state_is_updated_in_place() -> None:
+    ps = parameters()
+    compiled = plait.jit(step_of(ps)[0])
+    x, y = batch()
+    compiled(x, y)
+    before = [p._node.value.address for p in ps]
+    compiled(x, y)
+    assert [p._node.value.address for p in ps] == before
+
+
+def test_values_recorded_before_the_call_keep_the_old_state() -> None:
+    p = plait.Parameter([1.0])
+
+    @plait.jit
+    def double(x: plait.Tensor) -> plait.Tensor:
+        with plait.no_grad():
+            p.mul_(2.0)
+        return x
+
+    double(plait.tensor(0.0))
+    later = p.detach() * 1.0
+    double(plait.tensor(0.0))
+    assert later.tolist() == [2.0]
+    assert p.tolist() == [4.0] if not p.requires_grad else p.detach().tolist() == [4.0]
+
+
+def test_state_changed_outside_is_seen() -> None:
+    scale = plait.tensor(2.0)
+    compiled = plait.jit(lambda x: x * scale)
+    x = plait.tensor([1.0, 2.0])
+    assert compiled(x).tolist() == [2.0, 4.0]
+    scale.fill_(3.0)
+    assert compiled(x).tolist() == [3.0, 6.0]
+
+
+def test_gradient_state_guards() -> None:
+    p = plait.Parameter([1.0, 2.0])
+
+    @plait.jit
+    def accumulate(x: plait.Tensor) -> plait.Tensor:
+        loss = (p * x).sum()
+        loss.backward()
+        return loss
+
+    x = plait.tensor([1.0, 3.0])
+    for k in range(1, 4):
+        accumulate(x)
+        assert p.grad.tolist() == [1.0 * k, 3.0 * k]
+
+
+def test_shapes_and_static_arguments_make_versions() -> None:
+    calls = []
+
+    @plait.jit
+    def f(x: plait.Tensor, power: int, flags: dict[str, bool]) -> plait.Tensor:
+        calls.append(x.shape)
+        return x**power if flags["on"] else x
+
+    x = plait.tensor([2.0, 3.0])
+    assert f(x, 2, {"on": True}).tolist() == [4.0, 9.0]
+    assert f(x, 2, {"on": True}).tolist() == [4.0, 9.0]
+    assert len(calls) == 1
+    assert f(x, 3, {"on": True}).tolist() == [8.0, 27.0]
+    assert f(x, 3, {"on": False}).tolist() == [2.0, 3.0]
+    assert f(plait.tensor([2.0]), 2, {"on": True}).tolist() == [4.0]
+    assert len(calls) == 4
+
+
+def test_structures_go_in_and_out() -> None:
+    f = plait.jit(lambda tree: {"sum": tree["a"] + tree["b"][0], "tag": "x", "pair": (tree["a"], 3)})
+    out = f({"a": plait.tensor(1.0), "b": [plait.tensor(2.0)]})
+    assert out["sum"].item() == 3.0 and out["tag"] == "x" and out["pair"][1] == 3 and out["pair"][0].item() == 1.0
+
+
+def test_returned_parameters_are_copies() -> None:
+    p = plait.tensor([1.0])
+
+    @plait.jit
+    def f() -> plait.Tensor:
+        p.add_(1.0)
+        return p
+
+    first = f()
+    f()
+    assert first.tolist() == [2.0] and p.tolist() == [3.0]
+
+
+def test_gradients_flow_through_a_compiled_function() -> None:
+    w = plait.Parameter([3.0])
+    f = plait.jit(lambda x: (x * w).sum())
+    f(plait.tensor([2.0])).backward()
+    assert w.grad.tolist() == [2.0]
+    assert plait.grad(f)(plait.tensor([2.0])).tolist() == [3.0]
+    assert plait.vmap(f)(plait.tensor([[2.0], [4.0]])).tolist() == [6.0, 12.0]
+
+
+def test_looking_at_a_value_says_what_to_do() -> None:
+    f = plait.jit(lambda x: x if x > 0 else -x)
+    with pytest.raises(AbstractValueError, match=r"not known while the function is staged.*test_jit.*where"):
+        f(plait.tensor(1.0))
+
+
+def test_a_failed_staging_leaves_state_alone() -> None:
+    p = plait.tensor([1.0])
+
+    @plait.jit
+    def f(x: plait.Tensor) -> plait.Tensor:
+        p.add_(x)
+        raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        f(plait.tensor([5.0]))
+    assert p.tolist() == [1.0]
+
+
+def test_a_deep_copy_does_not_share_state() -> None:
+    p = plait.Parameter([1.0])
+    other = copy.deepcopy(p)
+
+    @plait.jit
+    def f() -> None:
+        with plait.no_grad():
+            p.add_(1.0)
+
+    f()
+    f()
+    assert p.detach().tolist() == [3.0] and other.detach().tolist() == [1.0]
+
+
+def test_methods_and_numpy_arguments() -> None:
+    class Scaler:
+        def __init__(self) -> None:
+            self.factor = plait.tensor(2.0)
+
+        @plait.jit
+        def __call__(self, x: plait.Tensor) -> plait.Tensor:
+            return x * self.factor
+
+    assert Scaler()(np.array([1.0, 2.0], np.float32)).tolist() == [2.0, 4.0]
+
+
+def test_views_of_state_follow() -> None:
+    table = plait.zeros((3, 2))
+    row = table[1]
+
+    @plait.jit
+    def f(x: plait.Tensor) -> None:
+        table[1] = x
+
+    f(plait.tensor([1.0, 2.0]))
+    assert row.tolist() == [1.0, 2.0]
+    f(plait.tensor([3.0, 4.0]))
+    assert row.tolist() == [3.0, 4.0] and table.tolist() == [[0.0, 0.0], [3.0, 4.0], [0.0, 0.0]]
+
+
+def test_nothing_leaks() -> None:
+    f = plait.jit(lambda x: x + 1)
+    x = plait.tensor([1.0])
+    f(x)
+    gc.collect()
+    before = len(gc.get_objects())
+    for _ in range(200):
+        f(x)
+    gc.collect()
+    assert len(gc.get_objects()) - before < 50
