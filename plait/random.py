@@ -281,7 +281,7 @@ def _integers(key: Any, shape: tuple[int, ...], minval: Any, maxval: Any, dtype:
     span = converted(high - low, word)
     span = P.select(P.le(high, low), one, span + one if is_beyond else span)
     keys = split(key)
-    upper, lower = (_bits(keys[i], dtype.bits, shape) for i in range(2))  # type: ignore[index]
+    upper, lower = (_bits(keys[i], dtype.bits, shape) for i in range(2))
     # (upper * 2**bits + lower) modulo span, without overflow
     half = P.rem(scalar_node(1 << dtype.bits // 2, word), span)
     factor = P.rem(half * half, span)
@@ -294,7 +294,7 @@ def _shuffled(key: Any, x: Node, axis: int) -> Node:
     rounds = math.ceil(3 * math.log(max(1, x.aval.size)) / math.log(2**32 - 1))
     for _ in range(rounds):
         keys = split(key)
-        key, words = keys[0], _bits(keys[1], 32, x.shape)  # type: ignore[index, arg-type]
+        key, words = keys[0], _bits(keys[1], 32, x.shape)
         x = P.sort(words, x, axis=axis, keys=1, descending=False)[1]
     return x
 
@@ -322,7 +322,7 @@ def permutation(key: Any, x: Any, axis: int = 0, independent: bool = False) -> T
     if independent or node.ndim == 1:
         return wrap(_shuffled(key, node, axis))
     order = wrap(_shuffled(key, arange(node.shape[axis])._node, 0))
-    return take(wrap(node), order, axis)  # type: ignore[no-any-return]
+    return take(wrap(node), order, axis)
 
 
 def bernoulli(key: Any, p: Any = 0.5, shape: _Shape | None = None) -> Tensor:
@@ -343,7 +343,7 @@ def bernoulli(key: Any, p: Any = 0.5, shape: _Shape | None = None) -> Tensor:
     node = to_node(p)
     node = node if node.dtype.is_floating else converted(node, float32)
     sizes = node.shape if shape is None else shape_of((shape,))
-    return wrap(P.lt(_uniform(key, sizes, node.dtype, 0.0, 1.0), node))  # type: ignore[arg-type]
+    return wrap(P.lt(_uniform(key, sizes, node.dtype, 0.0, 1.0), node))
 
 
 def gumbel(key: Any, shape: _Shape = (), dtype: Any = float32) -> Tensor:
@@ -391,5 +391,5 @@ def categorical(key: Any, logits: Any, axis: int = -1, shape: _Shape | None = No
     behind = axis - node.ndim
     position = len(sizes) + 1 + behind
     full = (*sizes[:position], node.shape[axis], *sizes[position:])
-    noisy = _gumbel(key, full, node.dtype) + broadcast_to(node, full)  # type: ignore[arg-type]
+    noisy = _gumbel(key, full, node.dtype) + broadcast_to(node, full)
     return wrap(P.argmax(noisy, axis=position, dtype=int64))

@@ -166,12 +166,12 @@ def multinomial(x: Tensor, num_samples: int, replacement: bool = False, generato
         >>> plait.multinomial(plait.tensor([0.0, 1.0]), 3, replacement=True)
         tensor([1, 1, 1])
     """
-    key, logits = _next(generator), x.log()  # type: ignore[attr-defined]
+    key, logits = _next(generator), x.log()
     if replacement:
         drawn = random.categorical(key, logits, -1, (num_samples, *x.shape[:-1]))
-        return drawn.movedim(0, -1)  # type: ignore[attr-defined, no-any-return]
+        return drawn.movedim(0, -1)
     noisy = logits + random.gumbel(key, x.shape, x.dtype)
-    return noisy.topk(num_samples)[1]  # type: ignore[no-any-return]
+    return noisy.topk(num_samples)[1]
 
 
 def uniform_(x: Tensor, low: float = 0.0, high: float = 1.0, generator: Generator | None = None) -> Tensor:

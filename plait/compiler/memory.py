@@ -19,11 +19,16 @@ class Interval:
 
 
 def extend_over_loops(intervals: Sequence[Interval], loops: Sequence[tuple[int, int]]) -> None:
-    """Keep what enters a loop alive until the loop ends, since it is read again in the next round."""
+    """Keep what enters a loop alive until the loop ends, since it is read again in the next round.
+
+    What leaves a loop lives from its beginning, since the rounds fill it bit by bit.
+    """
     for low, high in sorted(loops, key=lambda region: region[1] - region[0]):
         for i in intervals:
             if i.first < low <= i.last < high:
                 i.last = high
+            elif low <= i.first <= high < i.last:
+                i.first = low
 
 
 _MANY = 512  # intervals from which on planning in order of time is worth its larger arena

@@ -136,6 +136,24 @@ def compile_nodes(outputs: Sequence[Node], leaves: Sequence[Node], fused: bool =
     return Compiler(fused).compile(outputs, leaves)
 
 
+_generic: dict[Any, tuple[Source, dict[str, int], list[int]]] = {}
+
+
+def generic_source(node: Node) -> tuple[Source, dict[str, int], list[int]]:
+    """Return the shape-generic kernel of one node, its integer arguments, and the positions of the inputs it reads."""
+    inputs = node.inputs
+    same = tuple([inputs.index(i) for i in inputs]) if len(inputs) > 1 else ()
+    operands = tuple([(i.aval, str(i.value)) if i.prim is CONSTANT else i.aval for i in inputs])
+    key = (node.prim, node.params, operands, same)
+    found = _generic.get(key)
+    if found is None:
+        group, scalars, made = generalize(node)
+        originals = list(dict.fromkeys(i for i in inputs if i.prim is not CONSTANT))
+        at = {m: inputs.index(o) for m, o in zip(made, originals, strict=True)}
+        found = _generic[key] = (group_source(group), scalars, [at[i] for i in group_buffers(group)[0]])
+    return found
+
+
 class Compiler:
     """Builds one plan."""
 
@@ -202,12 +220,13 @@ class Compiler:
         if node.prim.kind == "call":
             self.emit_call(node)
             return
-        group, scalars, inputs = generalize(node)
-        values: dict[Node, Value] = {}
-        originals = list(dict.fromkeys(i for i in node.inputs if i.prim is not CONSTANT))
-        for made, original in zip(inputs, originals, strict=True):
-            values[made] = self.resolve(original)
-        self.launch(group, scalars, values, {group.outputs[0]: node})
+        source, scalars, order = generic_source(node)
+        values = [self.resolve(node.inputs[k]) for k in order]
+        avals = node.aval if isinstance(node.aval, tuple) else (node.aval,)
+        for k, a in enumerate(avals):
+            self.home[node, k] = value = self.value(a.nbytes)
+            values.append(value)
+        self.steps.append(Launch(source, values, scalars))
 
     def emit_group(self, group: Group) -> None:
         anchor = group.anchor
@@ -325,6 +344,8 @@ class Compiler:
         results = self.results(node)
         carry, ys = results[:c], results[c:]
         self.assign(starts, carry)
+        if length == 0:
+            return
         counter, more = self.value(8), self.value(1)
         reverse = node.params["reverse"]
         first, step = (length - 1, -1) if reverse else (0, 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Sequence
-from math import prod
+from math import copysign, prod
 from typing import Any
 
 from plait.compiler.fuse import is_constant
@@ -117,8 +117,13 @@ def _neutral(node: Node, value: float, either: bool) -> Node:
 
 
 def _is(node: Node, value: float) -> bool:
+    """Whether a node is the constant `value`; the sign of a float zero counts: 0.0 + -0.0 is 0.0."""
     found = _value(node)
-    return isinstance(found, (int, float, complex)) and not isinstance(found, bool) and found == value
+    if not isinstance(found, (int, float, complex)) or isinstance(found, bool) or found != value:
+        return False
+    if found != 0 or not node.dtype.is_inexact:
+        return True
+    return not isinstance(found, complex) and copysign(1, found) == copysign(1, value)
 
 
 def _convert(node: Node) -> Node:
@@ -197,8 +202,8 @@ def _rows(x: Node, low: int, high: int) -> Node:
 
 
 _RULES: dict[str, Callable[[Node], Node]] = {
-    "add": lambda n: _neutral(n, 0, True),
-    "sub": lambda n: _neutral(n, 0, False),
+    "add": lambda n: _neutral(n, -0.0, True),
+    "sub": lambda n: _neutral(n, 0.0, False),
     "mul": lambda n: _neutral(n, 1, True),
     "div": lambda n: _neutral(n, 1, False),
     "convert": _convert,

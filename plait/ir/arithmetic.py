@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math as _math
 from dataclasses import dataclass
+from typing import Any
 
 from plait.core.dtype import DType, float32, float64, int32, int64
 from plait.ir.coefficients import Coefficients
@@ -131,3 +132,9 @@ def ldexp(x: Expr, k: Expr) -> Expr:
 def is_finite(x: Expr) -> Expr:
     """Whether x is neither infinite nor NaN."""
     return magnitude(x) < INFINITY
+
+
+def product_of_copies(x: Any, count: int) -> Any:
+    """x * x * ... with `count` >= 1 factors, by repeated squaring; x is anything that multiplies."""
+    half = product_of_copies(x, count // 2) if count > 1 else None
+    return x if half is None else half * half * x if count & 1 else half * half

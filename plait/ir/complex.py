@@ -20,6 +20,7 @@ from plait.ir.arithmetic import (
     is_finite,
     magnitude,
     power_of_two,
+    product_of_copies,
     two_product,
     two_sum,
 )
@@ -187,15 +188,10 @@ def rsqrt(z: Complex) -> Complex:
 
 def integer_pow(z: Complex, exponent: int) -> Complex:
     """z to a constant integer power, by repeated squaring."""
-    result, square, remaining = as_complex(1, z.dtype), z, exponent if exponent > 0 else -exponent
-    first = True
-    while remaining:
-        if remaining & 1:
-            result, first = (square if first else result * square), False
-        remaining >>= 1
-        if remaining:
-            square = square * square
-    return 1 / result if exponent < 0 else result
+    power: Complex = (
+        product_of_copies(z, exponent if exponent > 0 else -exponent) if exponent else as_complex(1, z.dtype)
+    )
+    return 1 / power if exponent < 0 else power
 
 
 def pow(z: Complex, w: Complex) -> Complex:

@@ -77,7 +77,7 @@ def evaluate(expr: Expr, env: Mapping[Expr, Array], leaf: Leaf | None = None) ->
             elif leaf is not None:
                 values[e] = np.asarray(leaf(e, [values[a] for a in e.args]), e.dtype.numpy)
             else:
-                raise InternalError(f"loop IR: cannot evaluate {e.op!r} ({e!r})")
+                raise InternalError(f"loop IR: cannot evaluate {e.op!r} ({e.attr!r})")
     return values[expr]
 
 

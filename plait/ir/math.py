@@ -31,6 +31,7 @@ from plait.ir.arithmetic import (
     nearest,
     poly,
     power_of_two,
+    product_of_copies,
     two_product,
     two_sum,
     where,
@@ -39,7 +40,7 @@ from plait.ir.loop import Expr, binary, const, fma, select, unary
 
 __all__ = [
     "BOUNDS", "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "cbrt", "copysign", "cos", "cosh", "digamma",
-    "erf", "erfc", "erfinv", "exp", "exp2", "expm1", "integers_pow", "is_finite", "ldexp", "lgamma", "log", "log1p",
+    "erf", "erfc", "erfinv", "exp", "exp2", "expm1", "integer_pow", "integers_pow", "is_finite", "ldexp", "lgamma", "log", "log1p",
     "log2", "log10", "logistic", "nextafter", "poly", "pow", "rem", "rsqrt", "sign", "sin", "sinh", "sqrt", "tan",
     "tanh", "times_exp",
 ]  # fmt: skip
@@ -98,14 +99,15 @@ def exp2(x: Expr) -> Expr:
     return ldexp(fma(r * r, poly(r, table.EXP[x.dtype]), r) + 1, k)
 
 
+def _expm1_of(r: Expr) -> Expr:
+    """e^r - 1 for |r| <= log(2)/2."""
+    return fma(r * r, poly(r, table.EXPM1[r.dtype]), r)
+
+
 def _expm1_parts(x: Expr) -> tuple[Expr, Expr, Expr]:
     """q and k with e^x = 2^k (1 + q), and r with q = e^r - 1."""
     r, k = _reduce_exp(x)
-    return fma(r * r, poly(r, table.EXPM1[x.dtype]), r), k, r
-
-
-def _expm1_of(r: Expr) -> Expr:
-    return fma(r * r, poly(r, table.EXPM1[r.dtype]), r)
+    return _expm1_of(r), k, r
 
 
 def expm1(x: Expr) -> Expr:
@@ -230,16 +232,19 @@ def _log_double(x: Expr) -> tuple[Expr, Expr]:
     tail, tail_low = two_product(s, v)
     tail_low = fma(s, v_low + third_low, fma(s_low, v, tail_low))
     y, y_low = two_sum(s, tail)
-    high, low = two_sum(n * 0.6931471805601177, y + y)
-    low = low + multiply_add(n, -1.7239444525614835e-13, (y_low + tail_low + s_low) * 2)
+    ln2, ln2_low = FORMATS[float64].ln2
+    high, low = two_sum(n * ln2, y + y)
+    low = low + multiply_add(n, ln2_low, (y_low + tail_low + s_low) * 2)
     return high, low
 
 
 def pow(x: Expr, y: Expr) -> Expr:
     """x^y, with the special cases of C99: x^0 = 1^y = 1, NaN for a negative base and a fractional exponent.
 
-    For integers see `integer_power`.
+    Also for integers: see `integers_pow`.
     """
+    if x.dtype.is_integer:
+        return integers_pow(x, y)
     size = magnitude(x)
     if x.dtype is float32:
         power = exp(log(size.cast(float64)) * y.cast(float64)).cast(float32)
@@ -271,6 +276,12 @@ def integers_pow(x: Expr, y: Expr) -> Expr:
     alternating = select((y & 1).ne(0), -one, one)
     reciprocal = where(x.eq(1), one, where(x.eq(-1), alternating, 0))
     return select(y < 0, reciprocal, result)
+
+
+def integer_pow(x: Expr, exponent: int) -> Expr:
+    """x to a constant integer power, by repeated squaring; 1 / x^-exponent if it is negative."""
+    power = product_of_copies(x, abs(exponent)) if exponent else const(1, x.dtype)
+    return 1 / power if exponent < 0 else power
 
 
 # hyperbolic functions

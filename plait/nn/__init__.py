@@ -22,13 +22,7 @@ from plait.nn.conv import Conv1d, Conv2d, Conv3d
 from plait.nn.dropout import Dropout
 from plait.nn.embedding import Embedding
 from plait.nn.linear import Flatten, Identity, Linear
-from plait.nn.losses import (
-    BCEWithLogitsLoss,
-    CrossEntropyLoss,
-    L1Loss,
-    MSELoss,
-    NLLLoss,
-)
+from plait.nn.losses import BCEWithLogitsLoss, CrossEntropyLoss, L1Loss, MSELoss, NLLLoss
 from plait.nn.module import Module
 from plait.nn.normalization import BatchNorm1d, BatchNorm2d, LayerNorm
 from plait.nn.pooling import AvgPool2d, MaxPool2d

@@ -4,13 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from plait.core.errors import (
-    ArgumentError,
-    ArgumentTypeError,
-    DTypeError,
-    ShapeError,
-    message,
-)
+from plait.core.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeError, message
 from plait.tensor.shaping import as_operand
 from plait.tensor.tensor import Tensor
 

@@ -33,7 +33,14 @@ def _pairs(padding: Any, window: Sequence[int], strides: Sequence[int], dilation
 
 
 def _conv(
-    rank: int, input: Any, weight: Tensor, bias: Tensor | None, stride: Sizes, padding: Any, dilation: Sizes, groups: int
+    rank: int,
+    input: Any,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Sizes,
+    padding: Any,
+    dilation: Sizes,
+    groups: int,
 ) -> Tensor:
     name = f"conv{rank}d"
     x, is_single = with_batch(floating(input, name), rank, name)
@@ -50,8 +57,13 @@ def _conv(
         raise ShapeError(message(f"{name}: the window is larger than the input", received, f"at least {reach}", fix))
     result = wrap(
         P.conv(
-            node_of(x), node_of(weight), strides=strides, padding=pairs, lhs_dilation=(1,) * rank,
-            rhs_dilation=dilations, groups=groups,
+            node_of(x),
+            node_of(weight),
+            strides=strides,
+            padding=pairs,
+            lhs_dilation=(1,) * rank,
+            rhs_dilation=dilations,
+            groups=groups,
         )  # fmt: skip
     )
     if bias is not None:

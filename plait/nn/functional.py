@@ -7,28 +7,12 @@ from plait.nn.conv import conv1d, conv2d, conv3d
 from plait.nn.dropout import dropout
 from plait.nn.embedding import embedding
 from plait.nn.linear import linear
-from plait.nn.losses import (
-    binary_cross_entropy_with_logits,
-    cross_entropy,
-    l1_loss,
-    mse_loss,
-    nll_loss,
-)
+from plait.nn.losses import binary_cross_entropy_with_logits, cross_entropy, l1_loss, mse_loss, nll_loss
 from plait.nn.normalization import batch_norm, layer_norm
 from plait.nn.padding import pad
 from plait.nn.pooling import avg_pool2d, max_pool2d
 from plait.tensor.creation import one_hot
-from plait.tensor.functions import (
-    elu,
-    gelu,
-    leaky_relu,
-    logsigmoid,
-    relu,
-    sigmoid,
-    silu,
-    softplus,
-    tanh,
-)
+from plait.tensor.functions import elu, gelu, leaky_relu, logsigmoid, relu, sigmoid, silu, softplus, tanh
 from plait.tensor.reductions import log_softmax, softmax
 
 __all__ = [

@@ -24,7 +24,9 @@ def _geometry(
     dilations = tuple_of(dilation, 2, "dilation")
     if any(2 * p > k for p, k in zip(pads, window, strict=True)):
         expected = "at most half of kernel_size"
-        raise ArgumentError(message(f"{name}: the padding is too wide", f"padding={pads}, kernel_size={window}", expected))
+        raise ArgumentError(
+            message(f"{name}: the padding is too wide", f"padding={pads}, kernel_size={window}", expected)
+        )
     pairs = []
     for size, k, s, p, d in zip(x.shape[2:], window, strides, pads, dilations, strict=True):
         rest = size + 2 * p - d * (k - 1) - 1

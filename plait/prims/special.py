@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from math import factorial
 from math import log as _log
 from math import pi
 from math import sqrt as _sqrt
 from typing import Any
 
-from plait.core.dtype import COMPLEXES, FLOATS, DType
+from plait.core.aval import Aval
+from plait.core.dtype import COMPLEXES, FLOATS, DType, bool_
+from plait.core.errors import ArgumentError, message
 from plait.core.graph import Node
-from plait.core.primitive import P, Primitive, Waived
+from plait.core.primitive import Domain, P, Primitive, Waived
 from plait.ir import complex as complex_math
 from plait.ir import math
 from plait.ir.loop import Expr, const, unary
 from plait.ir.loop import select as choose
-from plait.prims.rules import Over, either, elementwise, elementwise_domain, partials, unary_rule
+from plait.prims.rules import Over, check_dtype, draw, either, elementwise, elementwise_domain, partials, unary_rule
 
 INEXACT = (*FLOATS, *COMPLEXES)
 
@@ -81,36 +84,65 @@ erfinv = function(
 )
 
 # the gamma family
-_TRIGAMMA_SHIFT = 12
+_SHIFT = 12
 _BERNOULLI = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6)
 
 
-def _trigamma(x: Expr) -> Expr:
-    """Recurrence up to x + 12, then the asymptotic series (Abramowitz and Stegun 6.4.6, 6.4.7, 6.4.12)."""
-    one = const(1, x.dtype)
-    is_left = x < 0.5
+def _polygamma_aval(x: Aval, *, order: int) -> Aval:
+    check_dtype("polygamma", x.dtype, FLOATS)
+    if not isinstance(order, int) or not 1 <= order <= 16:
+        fix = "use digamma for order 0"
+        raise ArgumentError(message("polygamma has an order", repr(order), "an integer from 1 to 16", fix))
+    return x
+
+
+def _polygamma(x: Expr, *, order: int) -> Expr:
+    """Recurrence up to x + 12, then the asymptotic series (Abramowitz and Stegun 6.4.6, 6.4.7, 6.4.11).
+
+    Order 1 is reflected at negative x; higher orders hold down to -10 and are NaN below.
+    """
+    one, power = const(1, x.dtype), order + 1
+    is_left = x < 0.5 if order == 1 else const(False, bool_)
     right = choose(is_left, 1 - x, x)
     total = const(0, x.dtype)
-    for k in range(_TRIGAMMA_SHIFT):
-        inverse = one / (right + float(k))
-        total = total + inverse * inverse
-    z = one / (right + float(_TRIGAMMA_SHIFT))
-    square = z * z
-    series = const(0, x.dtype)
-    for coefficient in reversed(_BERNOULLI):
+    for k in range(_SHIFT):
+        total = total + _power(one / (right + float(k)), power)
+    z = one / (right + float(_SHIFT))
+    square, series = z * z, const(0, x.dtype)
+    terms = []
+    for j, bernoulli in enumerate(_BERNOULLI, 1):  # B_2j (s)_(2j-1) / (2j)! for s = order + 1
+        factor = factorial(order + 2 * j - 1) / (factorial(order) * factorial(2 * j))
+        terms.append(bernoulli * factor)
+    for coefficient in reversed(terms):
         series = (series + coefficient) * square
-    total = total + z * (z * 0.5 + 1 + series)
-    reflection = one * pi / math.sin((x - unary("rint", x)) * pi)
-    return choose(is_left, reflection * reflection - total, total)
+    total = total + _power(z, order) * (z * 0.5 + 1.0 / order + series)
+    if order == 1:
+        reflection = one * pi / math.sin((x - unary("rint", x)) * pi)
+        return choose(is_left, reflection * reflection - total, total)
+    scale = float(factorial(order)) * (-1.0 if order % 2 == 0 else 1.0)
+    return choose(x < -10.0, const(float("nan"), x.dtype), total * scale)
+
+
+def _power(x: Expr, exponent: int) -> Expr:
+    result = x
+    for _ in range(exponent - 1):
+        result = result * x
+    return result
+
+
+def _polygamma_samples(random: Any, dtype: DType, size: int) -> Iterator[tuple[list[Any], dict[str, Any]]]:
+    for order in (1, 2, 3, 6):
+        yield [draw(random, dtype, (size,), 1, 20)], {"order": order}
 
 
 lgamma = function(
     "lgamma", math.lgamma, lambda y, x: P.digamma(x), 2.5, 20, "scipy.special.gammaln", flops=60, tolerance=32
 )
 digamma = function(
-    "digamma", math.digamma, lambda y, x: P.trigamma(x), 2.5, 20, "scipy.special.digamma", flops=60, tolerance=32
+    "digamma", math.digamma, lambda y, x: P.polygamma(x, order=1), 2.5, 20, "scipy.special.digamma", flops=60, tolerance=32
 )
-trigamma = function(
-    "trigamma", _trigamma, Waived("trigamma is there for the derivative of digamma; it has none itself"),
-    0.5, 20, "oracle.elementwise.trigamma", flops=80, tolerance=32,
+polygamma = elementwise(
+    "polygamma", _polygamma_aval, _polygamma, flops=80,
+    jvp=partials(lambda y, x: P.polygamma(x, order=y.params["order"] + 1)),
+    domain=Domain(FLOATS, 1, 20, sample=_polygamma_samples, tolerance=64), oracle="oracle.elementwise.polygamma",
 )  # fmt: skip

@@ -79,7 +79,7 @@ def tensordot(x: Any, y: Any, axes: Any = 2) -> Tensor:
         pairs = tuple(range(a.ndim - axes, a.ndim)), tuple(range(axes))
     else:
         given = [[one] if hasattr(one, "__index__") else list(one) for one in axes]
-        pairs = tuple([axis_index(i, n.ndim) for i in one] for one, n in zip(given, (a, b), strict=True))  # type: ignore[assignment]
+        pairs = tuple([axis_index(i, n.ndim) for i in one] for one, n in zip(given, (a, b), strict=True))
     sizes = [[n.shape[i] for i in one] for one, n in zip(pairs, (a, b), strict=True)]
     if sizes[0] != sizes[1]:
         text = "tensordot sums over axes of equal size"
@@ -100,7 +100,7 @@ def vecdot(x: Any, y: Any, axis: int = -1) -> Tensor:
     """Return the sum of conj(x) * y along an axis; the other axes broadcast."""
     a, b = promoted((x, y), "vecdot")
     product = (P.conj(a) if a.dtype.is_complex else a) * b
-    return wrap(product).sum(axis)  # type: ignore[attr-defined, no-any-return]
+    return wrap(product).sum(axis)
 
 
 def dot(x: Any, y: Any) -> Tensor:
@@ -108,7 +108,7 @@ def dot(x: Any, y: Any) -> Tensor:
     a, b = promoted((x, y), "dot")
     if a.ndim != 1 or b.ndim != 1:
         raise ShapeError(message("dot takes two vectors", f"shapes {a.shape} and {b.shape}", None, "use matmul"))
-    return matmul(x, y)  # type: ignore[no-any-return]
+    return matmul(x, y)
 
 
 def einsum(equation: str, *operands: Any) -> Tensor:
@@ -134,7 +134,7 @@ def einsum(equation: str, *operands: Any) -> Tensor:
     _check_sizes(equation, terms, nodes)
     while True:
         later = set(output).union(*terms[2:])
-        for i, other in zip(range(2), (terms[1:2], terms[:1])[: len(terms)]):
+        for i, other in enumerate((terms[1:2], terms[:1])[: len(terms)]):
             nodes[i], terms[i] = _reduced(nodes[i], terms[i], later.union(*other))
         if len(terms) == 1:
             break
@@ -153,7 +153,8 @@ def _parse(equation: str, operands: Sequence[Any]) -> tuple[list[list[str]], lis
     if len(names) != len(nodes) or any(not c.isalpha() for c in letters + right.replace("...", "")):
         text = "The equation of einsum needs a term of letters for each operand"
         raise ArgumentError(message(text, f"{equation!r} for {len(nodes)} operands", None, 'e.g. "ij,jk->ik"'))
-    batch = max([n.ndim - len(t.replace("...", "")) for t, n in zip(names, nodes, strict=True) if "..." in t], default=0)
+    dotted = [n.ndim - len(t) + 3 for t, n in zip(names, nodes, strict=True) if "..." in t]
+    batch = max(dotted, default=0)
     terms = [_named(t, n.ndim, batch, equation) for t, n in zip(names, nodes, strict=True)]
     if not arrow:
         right = ("..." if batch else "") + "".join(sorted(c for c in set(letters) if letters.count(c) == 1))

@@ -66,7 +66,8 @@ def asarray(obj: Any, dtype: Any = None, device: Any = None, copy: bool | None =
     """Return `obj` as a tensor, the Array API's way: `copy=True` always copies, `copy=False` never does."""
     result = tensor(obj, dtype) if copy else as_tensor(obj, dtype)
     if copy is False and result is not obj:
-        raise ArgumentError(message("This cannot become a tensor without a copy", type(obj).__name__, None, "copy=None"))
+        text = "This cannot become a tensor without a copy"
+        raise ArgumentError(message(text, type(obj).__name__, None, "copy=None"))
     return result
 
 
@@ -253,7 +254,7 @@ def linspace(
 
 def logspace(start: float, stop: float, num: int = 50, base: float = 10.0, dtype: Any = None) -> Tensor:
     """Make `num` numbers from `base**start` to `base**stop`, evenly spaced on a logarithmic scale."""
-    return base ** linspace(start, stop, num, dtype)  # type: ignore[operator, no-any-return]
+    return base ** linspace(start, stop, num, dtype)
 
 
 def eye(n: int, m: int | None = None, k: int = 0, dtype: Any = None, device: Any = None) -> Tensor:
@@ -305,7 +306,7 @@ def one_hot(indices: Any, num_classes: int = -1, dtype: Any = None) -> Tensor:
         text = message("one_hot takes integer class numbers", node.dtype.name, None, "convert with .to(plait.int64)")
         raise ArgumentTypeError(text)
     if num_classes < 0:
-        num_classes = int(wrap(node).max().item()) + 1 if node.aval.size else 0  # type: ignore[attr-defined]
+        num_classes = int(wrap(node).max().item()) + 1 if node.aval.size else 0
     wide = converted(node, int64)
     classes = P.iota(dtype=int64, shape=(num_classes,), axis=0)
     hit = P.eq(P.reshape(wide, shape=(*node.shape, 1)), classes)

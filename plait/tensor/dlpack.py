@@ -210,5 +210,5 @@ def _capsule_of(x: Any) -> Any:
         return x.__dlpack__()
 
 
-Tensor.__dlpack__ = export  # type: ignore[attr-defined]
-Tensor.__dlpack_device__ = device  # type: ignore[attr-defined]
+Tensor.__dlpack__ = export
+Tensor.__dlpack_device__ = device

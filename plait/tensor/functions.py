@@ -217,7 +217,8 @@ isinf = _unary(
     "isinf", _is_infinite, _kept, "Return whether each element is infinite.", "[1.0, float('inf')]", "[False,  True]",
 )  # fmt: skip
 isfinite = _unary(
-    "isfinite", lambda x: P.is_finite(x) if x.dtype.is_inexact else _constant(True)(x), _kept, "Return whether each element is finite.",
+    "isfinite", lambda x: P.is_finite(x) if x.dtype.is_inexact else _constant(True)(x), _kept,
+    "Return whether each element is finite.",
     "[1.0, float('inf')]", "[ True, False]",
 )  # fmt: skip
 signbit = _unary(
@@ -229,7 +230,8 @@ conj = _unary(
 # activations
 sigmoid = _unary("sigmoid", "logistic", to_float, "Return 1 / (1 + exp(-x)).", "[0.0, 2.0]", "[0.5000, 0.8808]")
 relu = _unary(
-    "relu", lambda x: P.select(P.le(x, scalar_node(0, x.dtype)), scalar_node(0, x.dtype), x), to_integer, "Return max(x, 0); its derivative at 0 is 0.",
+    "relu", lambda x: P.select(P.le(x, scalar_node(0, x.dtype)), scalar_node(0, x.dtype), x), to_integer,
+    "Return max(x, 0); its derivative at 0 is 0.",
     "[-1.0, 2.0]", "[0., 2.]",
 )  # fmt: skip
 silu = swish = _unary(
@@ -292,7 +294,8 @@ minimum = _binary(
     "minimum", binary("minimum", "min"), "Return the smaller operand; NaN if either is.", "[1, 5] ; 3", "[1, 3]",
 )  # fmt: skip
 atan2 = arctan2 = _binary(
-    "atan2", binary("atan2", "atan2", to_float), "Return the angle of the point (y, x), in radians; the first argument is the ordinate.",
+    "atan2", binary("atan2", "atan2", to_float),
+    "Return the angle, in radians, of the point with ordinate `x` (the first argument) and abscissa `y`.",
     "[1.0, 0.0] ; 1.0", "[0.7854, 0.0000]",
 )  # fmt: skip
 hypot = _binary(
@@ -558,4 +561,5 @@ def elu(x: Any, alpha: float = 1.0) -> Tensor:
     zero = scalar_node(0, node.dtype)
     is_positive = P.gt(node, zero)
     # the inner select keeps exp, and its derivative, finite where the other branch is taken
-    return wrap(P.select(is_positive, node, P.expm1(P.select(is_positive, zero, node)) * scalar_node(alpha, node.dtype)))
+    negative_part = P.expm1(P.select(is_positive, zero, node)) * scalar_node(alpha, node.dtype)
+    return wrap(P.select(is_positive, node, negative_part))

@@ -238,7 +238,7 @@ def _without_masks(node: Node, plan: Plan) -> tuple[tuple[int, ...], list[Node],
             array = mask_positions(array)
         arrays.append(array)
         axes.append(axis)
-    return tuple(shape), arrays, axes  # type: ignore[arg-type]
+    return tuple(shape), arrays, axes
 
 
 def _common(arrays: Sequence[Node]) -> list[Node]:
@@ -330,7 +330,7 @@ def _scattered(node: Node, plan: Plan, value: Node) -> Node:
     index_shape, position = indices[0].shape, plan.position
     rest = tuple(n for i, n in enumerate(shape) if i not in axes)
     result_shape = (*rest[:position], *index_shape, *rest[position:])
-    value = _fitted(value, result_shape)  # type: ignore[arg-type]
+    value = _fitted(value, result_shape)
     if position:
         count = len(index_shape)
         order = (*range(position, position + count), *range(position), *range(position + count, len(result_shape)))
@@ -339,5 +339,5 @@ def _scattered(node: Node, plan: Plan, value: Node) -> Node:
     return result if shape == node.shape else P.reshape(result, shape=node.shape)
 
 
-Tensor.__getitem__ = getitem  # type: ignore[attr-defined]
-Tensor.__setitem__ = setitem  # type: ignore[attr-defined]
+Tensor.__getitem__ = getitem
+Tensor.__setitem__ = setitem

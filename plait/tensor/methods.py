@@ -11,7 +11,7 @@ from plait.tensor import contraction, functions, rearranging, reductions, select
 from plait.tensor.indexing import setitem
 from plait.tensor.operators import BINARY, assign, operator_method
 from plait.tensor.shaping import astype, broadcast_to
-from plait.tensor.tensor import Tensor, node_of, write
+from plait.tensor.tensor import Tensor, node_of, to_node, wrap, write
 
 _ELEMENTWISE = """
     abs absolute negative neg positive sign floor ceil trunc fix square reciprocal exp exp2 expm1 log log2 log10 log1p
@@ -62,7 +62,8 @@ def copy_(self: Tensor, source: Any) -> Tensor:
         ShapeError: `source` does not broadcast to this tensor.
     """
     if source is not self:
-        write(self, node_of(broadcast_to(astype(source, self.dtype, copy=False), self.shape)))
+        exact = source if isinstance(source, Tensor) else wrap(to_node(source, self.dtype))
+        write(self, node_of(broadcast_to(astype(exact, self.dtype, copy=False), self.shape)))
     return self
 
 

@@ -107,7 +107,7 @@ def tile(x: Any, *repetitions: Any) -> Tensor:
     axes = tuple(range(2 * ndim - node.ndim * 2 + 1, 2 * ndim, 2))
     interleaved = tuple(s for pair in zip(counts, shape, strict=True) for s in pair)
     spread = P.broadcast(node, shape=interleaved, axes=axes)
-    return wrap(P.reshape(spread, shape=tuple(c * n for c, n in zip(counts, shape, strict=True))))  # type: ignore[operator]
+    return wrap(P.reshape(spread, shape=tuple(c * n for c, n in zip(counts, shape, strict=True))))
 
 
 @both_names
@@ -133,7 +133,7 @@ def repeat(x: Any, repeats: int, axis: int | None = None) -> Tensor:
     axis = axis_index(axis, node.ndim)
     spread_shape = (*node.shape[: axis + 1], count, *node.shape[axis + 1 :])
     kept = tuple(i for i in range(node.ndim + 1) if i != axis + 1)
-    shape = tuple(n * count if i == axis else n for i, n in enumerate(node.shape))  # type: ignore[operator]
+    shape = tuple(n * count if i == axis else n for i, n in enumerate(node.shape))
     return wrap(P.reshape(P.broadcast(node, shape=spread_shape, axes=kept), shape=shape))
 
 
@@ -186,14 +186,14 @@ def roll(x: Any, shift: Any, axis: Any = None) -> Tensor:
         size = node.shape[one]
         amount = amount % size if size else 0
         if amount:
-            pieces = [_cut(node, one, size - amount, size), _cut(node, one, 0, size - amount)]  # type: ignore[operator]
+            pieces = [_cut(node, one, size - amount, size), _cut(node, one, 0, size - amount)]
             node = P.concatenate(*pieces, axis=one)
     return wrap(P.reshape(node, shape=shape))
 
 
 def _cut(node: Node, axis: int, start: int, stop: int) -> Node:
-    prim, params = range_step(node.shape, axis, start, stop)  # type: ignore[arg-type]
-    return prim(node, **params)  # type: ignore[misc]
+    prim, params = range_step(node.shape, axis, start, stop)
+    return prim(node, **params)
 
 
 def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = 0) -> Tensor:
@@ -228,7 +228,7 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = 0
     for axis, (before, after) in enumerate(widths):
         if before or after:
             size = node.shape[axis]
-            available = {"edge": float("inf") if size else 0, "reflect": size - 1}.get(mode, size)  # type: ignore[operator]
+            available = {"edge": float("inf") if size else 0, "reflect": size - 1}.get(mode, size)
             if max(before, after) > available:
                 text = f"pad in mode {mode} is wider than the axis allows"
                 raise ShapeError(message(text, f"{(before, after)} on axis {axis}", f"at most {available}"))
@@ -351,7 +351,7 @@ def diag(x: Any, k: int = 0) -> Tensor:
     """
     x = as_operand(x, "diag")
     if x.ndim == 2:
-        return diagonal(x, k)  # type: ignore[no-any-return]
+        return diagonal(x, k)
     if x.ndim != 1:
         raise ShapeError(message("diag takes a vector or a matrix", f"shape {x.shape}"))
     size, zero = x.shape[0] + abs(k), scalar_node(0, x.dtype)
@@ -362,7 +362,7 @@ def diag(x: Any, k: int = 0) -> Tensor:
 
 def trace(x: Any) -> Tensor:
     """Return the sum of the main diagonal of a matrix."""
-    return diagonal(x).sum()  # type: ignore[no-any-return]
+    return diagonal(x).sum()
 
 
 def meshgrid(*tensors: Any, indexing: str = "xy") -> list[Tensor]:
@@ -386,7 +386,8 @@ def meshgrid(*tensors: Any, indexing: str = "xy") -> list[Tensor]:
     """
     if indexing not in ("xy", "ij"):
         raise ArgumentError(message("Unknown indexing", repr(indexing), '"xy" or "ij"'))
-    vectors = [reshape(t, -1) for t in (tensors[0] if len(tensors) == 1 and not isinstance(tensors[0], Tensor) else tensors)]
+    given = tensors[0] if len(tensors) == 1 and not isinstance(tensors[0], Tensor) else tensors
+    vectors = [reshape(t, -1) for t in given]
     order = list(range(len(vectors)))
     if indexing == "xy" and len(vectors) > 1:
         order[:2] = [1, 0]

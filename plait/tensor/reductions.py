@@ -11,10 +11,10 @@ from plait.core.dtype import as_dtype, bool_, int64, uint8, uint64
 from plait.core.errors import ArgumentError, ArgumentTypeError, ShapeError, message
 from plait.core.graph import Node
 from plait.core.primitive import P
-from plait.tensor.functions import both_names, where
-from plait.tensor.functions import exp as exponential
+from plait.tensor.functions import both_names
 from plait.tensor.operators import scalar_node, single, to_float
 from plait.tensor.tensor import Tensor, axis_index, converted, wrap
+from plait.tensor.views import detached
 
 Axis = int | Sequence[int] | None
 _DOCUMENT = """{summary}
@@ -82,9 +82,19 @@ def _apply(prim: str, node: Node, axis: Axis, keepdims: bool) -> Node:
     return result
 
 
-def _floating(x: Any, name: str) -> Node:
+def _floating(x: Any, name: str, dtype: Any = None) -> Node:
     node = single(x, name)
-    return converted(node, to_float(node.dtype))
+    return converted(node, to_float(node.dtype) if dtype is None else as_dtype(dtype))
+
+
+def _wide(node: Node) -> Node:
+    """Small floats are computed with in float32 throughout: a sum of many may not fit them."""
+    return converted(node, node.dtype.compute)
+
+
+def _narrow(node: Node, like: Node) -> Node:
+    """Return a result of `_wide` operands in the precision of `like`: that of the parts for complex numbers."""
+    return converted(node, like.dtype) if not like.dtype.is_complex else node
 
 
 def _summable(x: Any, name: str, dtype: Any) -> Node:
@@ -95,7 +105,7 @@ def _summable(x: Any, name: str, dtype: Any) -> Node:
 
 
 def _count(node: Node, axis: Axis) -> int:
-    return product(node.shape[a] for a in normalized_axes(axis, node.ndim))  # type: ignore[misc]
+    return product(node.shape[a] for a in normalized_axes(axis, node.ndim))
 
 
 @_reduces("Return the sum.", "sum(plait.tensor([[1, 2], [3, 4]]), axis=0)\ntensor([4, 6])", _DTYPE)
@@ -110,8 +120,8 @@ def prod(x: Any, axis: Axis = None, keepdims: bool = False, dtype: Any = None) -
 
 @_reduces("Return the mean; integers are converted to float32.", "mean(plait.tensor([1.0, 2.0]))\ntensor(1.5000)")
 def mean(x: Any, axis: Axis = None, keepdims: bool = False, dtype: Any = None) -> Tensor:
-    node = _floating(x, "mean") if dtype is None else converted(single(x, "mean"), as_dtype(dtype))
-    return wrap(_mean(node, axis, keepdims, _count(node, axis)))
+    node = _floating(x, "mean", dtype)
+    return wrap(_narrow(_mean(_wide(node), axis, keepdims, _count(node, axis)), node))
 
 
 def _mean(node: Node, axis: Axis, keepdims: bool, count: float) -> Node:
@@ -123,12 +133,14 @@ _CORRECTION = "    correction: subtracted from the number of elements; 0 as in N
 
 @_reduces("Return the variance.", "var(plait.tensor([1.0, 3.0]))\ntensor(1.)", _CORRECTION)
 def var(x: Any, axis: Axis = None, keepdims: bool = False, correction: float = 0.0) -> Tensor:
-    return wrap(_variance(_floating(x, "var"), axis, keepdims, correction))
+    node = _floating(x, "var")
+    return wrap(_narrow(_variance(_wide(node), axis, keepdims, correction), node))
 
 
 @_reduces("Return the standard deviation.", "std(plait.tensor([1.0, 5.0]))\ntensor(2.)", _CORRECTION)
 def std(x: Any, axis: Axis = None, keepdims: bool = False, correction: float = 0.0) -> Tensor:
-    return wrap(P.sqrt(_variance(_floating(x, "std"), axis, keepdims, correction)))
+    node = _floating(x, "std")
+    return wrap(_narrow(P.sqrt(_variance(_wide(node), axis, keepdims, correction)), node))
 
 
 def _variance(node: Node, axis: Axis, keepdims: bool, correction: float) -> Node:
@@ -191,65 +203,73 @@ def _position(prim: str, x: Any, axis: int | None, keepdims: bool) -> Tensor:
     return wrap(P.reshape(found, shape=kept) if keepdims else found)
 
 
-@_reduces("Return the position of the (first) largest element.", "argmax(plait.tensor([1, 3, 2]))\ntensor(1)", raises=_EMPTY)
+@_reduces("Return the position of the (first) largest.", "argmax(plait.tensor([1, 3, 2]))\ntensor(1)", raises=_EMPTY)
 def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Tensor:
     return _position("argmax", x, axis, keepdims)
 
 
-@_reduces("Return the position of the (first) smallest element.", "argmin(plait.tensor([1, 3, 2]))\ntensor(0)", raises=_EMPTY)
+@_reduces("Return the position of the (first) smallest.", "argmin(plait.tensor([1, 3, 2]))\ntensor(0)", raises=_EMPTY)
 def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Tensor:
     return _position("argmin", x, axis, keepdims)
 
 
 @_reduces("Return log(sum(exp(x))) without overflow.", "logsumexp(plait.tensor([1000.0, 1000.0]))\ntensor(1000.6932)")
 def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    x = wrap(_floating(x, "logsumexp"))
-    if not _count(x._node, axis):
-        return wrap(P.log(_apply("reduce_sum", x._node, axis, keepdims)))
-    high = max(x, axis, True).detach()
-    high = where(abs(high) == inf, 0.0, high)  # an infinite largest element would give inf - inf
-    total = wrap(P.log(_apply("reduce_sum", exponential(x - high)._node, axis, True))) + high
-    axes = normalized_axes(axis, x.ndim)
-    return total if keepdims else total.reshape([n for i, n in enumerate(x.shape) if i not in axes])
+    node = _floating(x, "logsumexp")
+    wide = _wide(node)
+    if not _count(node, axis):
+        return wrap(_narrow(P.log(_apply("reduce_sum", wide, axis, keepdims)), node))
+    high = detached(_apply("reduce_max", wide, axis, True))
+    # an infinite largest element would give inf - inf
+    high = P.select(P.is_finite(high), high, scalar_node(0, high.dtype))
+    total = P.log(_apply("reduce_sum", P.exp(wide - high), axis, True)) + high
+    if not keepdims:
+        axes = normalized_axes(axis, node.ndim)
+        total = P.reshape(total, shape=tuple([n for i, n in enumerate(node.shape) if i not in axes]))
+    return wrap(_narrow(total, node))
 
 
-@_along("Return exp(x) divided by its sum along an axis.", "softmax(plait.tensor([0.0, 0.0]))\ntensor([0.5000, 0.5000])")
+@_along("Return exp(x) divided by its sum over an axis.", "softmax(plait.zeros(2))\ntensor([0.5000, 0.5000])")
 def softmax(x: Any, axis: int = -1, dtype: Any = None) -> Tensor:
-    shifted = _below_largest(x, axis, dtype)
-    scaled = exponential(shifted)
-    return scaled / sum(scaled, axis, True)
+    node = _floating(x, "softmax", dtype)
+    scaled = P.exp(_below_largest(_wide(node), axis))
+    return wrap(_narrow(scaled / _apply("reduce_sum", scaled, axis, True), node))
 
 
 @_along("Return log(softmax(x)).", "log_softmax(plait.tensor([0.0, 0.0]))\ntensor([-0.6931, -0.6931])")
 def log_softmax(x: Any, axis: int = -1, dtype: Any = None) -> Tensor:
-    shifted = _below_largest(x, axis, dtype)
-    return shifted - wrap(P.log(sum(exponential(shifted), axis, True)._node))
+    node = _floating(x, "log_softmax", dtype)
+    shifted = _below_largest(_wide(node), axis)
+    return wrap(_narrow(shifted - P.log(_apply("reduce_sum", P.exp(shifted), axis, True)), node))
 
 
-def _below_largest(x: Any, axis: int, dtype: Any) -> Tensor:
-    node = _floating(x, "softmax")
-    x = wrap(node if dtype is None else converted(node, as_dtype(dtype)))
-    return x - max(x, axis, True).detach() if x.size else x
+def _below_largest(node: Node, axis: int) -> Node:
+    return node - detached(_apply("reduce_max", node, axis, True)) if node.aval.size else node
 
 
 _ORDER = "    ord: the order p of the norm: 2, 1, inf, -inf, 0 (number of non-zeros) or another number.\n"
 
 
-@_reduces("Return the vector norm; the gradient at zero is zero.", "norm(plait.tensor([3.0, 4.0]))\ntensor(5.)", _ORDER)
+@_reduces("Return the vector norm; its gradient at 0 is 0.", "norm(plait.tensor([3.0, 4.0]))\ntensor(5.)", _ORDER)
 def norm(x: Any, ord: float = 2, axis: Axis = None, keepdims: bool = False) -> Tensor:
     node = _floating(x, "norm")
-    size = wrap(P.abs(node))
+    size = P.abs(_wide(node))
+    zero, one = scalar_node(0, size.dtype), scalar_node(1, size.dtype)
     if ord in (inf, -inf):
-        return (max if ord > 0 else min)(size, axis, keepdims)
-    if ord == 0:
-        return sum(size != 0, axis, keepdims, size.dtype)
-    if ord == 1:
-        return sum(size, axis, keepdims)
-    if ord == 2:
-        total = sum(size * size, axis, keepdims)
+        result = _apply("reduce_max" if ord > 0 else "reduce_min", size, axis, keepdims)
+    elif ord == 0:
+        result = _apply("reduce_sum", converted(P.ne(size, zero), size.dtype), axis, keepdims)
+    elif ord == 1:
+        result = _apply("reduce_sum", size, axis, keepdims)
+    elif ord == 2:
+        total = _apply("reduce_sum", size * size, axis, keepdims)
+        is_zero = P.eq(total, zero)
         # the derivative of sqrt at 0 is infinite: keep it away from a branch that is not taken
-        return where(total == 0, 0.0, wrap(P.sqrt(where(total == 0, 1.0, total)._node)))
-    return sum(size**ord, axis, keepdims) ** (1.0 / ord)
+        result = P.select(is_zero, zero, P.sqrt(P.select(is_zero, one, total)))
+    else:
+        powers = P.pow(size, scalar_node(ord, size.dtype))
+        result = P.pow(_apply("reduce_sum", powers, axis, keepdims), scalar_node(1.0 / ord, size.dtype))
+    return wrap(_narrow(result, node))
 
 
 def _cumulative(prim: str, x: Any, axis: int | None, dtype: Any, summed: bool) -> Tensor:
@@ -331,7 +351,7 @@ def topk(x: Any, k: int, axis: int = -1, largest: bool = True) -> tuple[Tensor, 
     """
     node = single(x, "topk")
     position = axis_index(axis, node.ndim)
-    if not 0 <= k <= node.shape[position]:  # type: ignore[operator]
+    if not 0 <= k <= node.shape[position]:
         text = "topk cannot take so many elements"
         raise ShapeError(message(text, f"k={k}", f"0 to {node.shape[position]}, the size of axis {axis}"))
     found = P.top_k(node, k=k, axis=position, largest=largest)

@@ -62,7 +62,8 @@ def _body(array: np.ndarray[Any, Any], indent: int, is_summary: bool) -> str:
                 shown = np.take(shown, [*range(edge), *range(-edge, 0)], axis)
     write = _writer(shown)
     width = max(len(write(v)) for v in shown.flat)
-    return _nested(array, lambda v: write(v).rjust(width) if array.ndim else write(v), indent, edge if is_summary else 0)
+    width = width if array.ndim else 0
+    return _nested(array, lambda v: write(v).rjust(width), indent, edge if is_summary else 0)
 
 
 def _nested(array: np.ndarray[Any, Any], write: Callable[[Any], str], indent: int, edge: int) -> str:
@@ -73,7 +74,7 @@ def _nested(array: np.ndarray[Any, Any], write: Callable[[Any], str], indent: in
     inner = indent + 1
     parts = ["..." if r is None else _nested(np.asarray(r), write, inner, edge) for r in rows]
     if array.ndim > 1:
-        return "[" + (",\n" * (array.ndim - 1) + " " * inner).join(parts) + "]"
+        return "[" + ("," + "\n" * (array.ndim - 1) + " " * inner).join(parts) + "]"
     lines, line = [], ""
     for part in parts:
         if line and inner + len(line) + 2 + len(part) > print_options.line_width:
@@ -87,8 +88,8 @@ def _nested(array: np.ndarray[Any, Any], write: Callable[[Any], str], indent: in
 def _writer(shown: np.ndarray[Any, Any]) -> Callable[[Any], str]:
     """Return the function that writes one number of an array in the format that suits all of them."""
     if shown.dtype.kind == "c":
-        real, imaginary = _float_writer(shown.real), _float_writer(shown.imag)
-        return lambda v: f"{real(v.real)}{'' if imaginary(v.imag).startswith('-') else '+'}{imaginary(v.imag)}j"
+        part = _float_writer(np.stack([shown.real, shown.imag]))
+        return lambda v: f"{part(v.real)}{'' if part(v.imag).startswith('-') else '+'}{part(v.imag)}j"
     return _float_writer(shown) if shown.dtype.kind == "f" else lambda v: str(v)
 
 
@@ -105,5 +106,5 @@ def _float_writer(shown: np.ndarray[Any, Any]) -> Callable[[Any], str]:
     return lambda v: f"{v:.{digits}f}" if np.isfinite(v) else str(v)
 
 
-Tensor.__repr__ = represent  # type: ignore[method-assign, assignment]
-Tensor.__str__ = represent  # type: ignore[method-assign, assignment]
+Tensor.__repr__ = represent
+Tensor.__str__ = represent

@@ -50,7 +50,7 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Tensor:
     if axis is None:
         node, axis = P.reshape(node, shape=(node.aval.size,)), 0
     axis = axis_index(axis, node.ndim)
-    result = P.gather(node, wrapped(index, node.shape[axis]), axes=(axis,), mode="clip")  # type: ignore[arg-type]
+    result = P.gather(node, wrapped(index, node.shape[axis]), axes=(axis,), mode="clip")
     if axis:
         order = (*range(index.ndim, index.ndim + axis), *range(index.ndim), *range(index.ndim + axis, result.ndim))
         result = P.transpose(result, permutation=order)
@@ -60,7 +60,7 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Tensor:
 @both_names
 def index_select(x: Tensor, axis: int, index: Any) -> Tensor:
     """Return the elements at positions along an axis (PyTorch's order of the arguments of `take`)."""
-    return take(x, index, axis)  # type: ignore[no-any-return]
+    return take(x, index, axis)
 
 
 def _coordinates(index: Node, axis: int, size: int) -> list[Node]:
@@ -71,9 +71,8 @@ def _coordinates(index: Node, axis: int, size: int) -> list[Node]:
 
 
 def _check_covered(name: str, node: Node, index: Node, axis: int) -> None:
-    fits = node.ndim == index.ndim and all(
-        i <= n for k, (i, n) in enumerate(zip(index.shape, node.shape, strict=True)) if k != axis  # type: ignore[operator]
-    )
+    pairs = enumerate(zip(index.shape, node.shape, strict=False))
+    fits = node.ndim == index.ndim and all(i <= n for k, (i, n) in pairs if k != axis)
     if not fits:
         text = f"{name}: but for axis {axis}, the index is nowhere larger than the tensor"
         raise ShapeError(message(text, f"shapes {index.shape} and {node.shape}"))
@@ -102,7 +101,7 @@ def gather(x: Any, axis: int, index: Any) -> Tensor:
     node, positions = single(x, "gather"), _index(index, "gather")
     axis = axis_index(axis, node.ndim)
     _check_covered("gather", node, positions, axis)
-    coordinates = _coordinates(positions, axis, node.shape[axis])  # type: ignore[arg-type]
+    coordinates = _coordinates(positions, axis, node.shape[axis])
     return wrap(P.gather(node, *coordinates, axes=tuple(range(node.ndim)), mode="clip"))
 
 
@@ -119,7 +118,7 @@ def take_along_axis(x: Any, indices: Any, axis: int = -1) -> Tensor:
     node, index = (
         broadcast_to(n, tuple(n.shape[axis] if i == axis else s for i, s in enumerate(common))) for n in (node, index)
     )
-    return gather(wrap(node), axis, wrap(index))  # type: ignore[no-any-return]
+    return gather(wrap(node), axis, wrap(index))
 
 
 @both_names
@@ -143,7 +142,7 @@ def masked_select(x: Any, mask: Any) -> Tensor:
     """Return the elements where `mask` holds, as a vector; their number is looked at."""
     node, where = single(x, "masked_select"), _mask(mask)
     shape = broadcast_shapes(node.shape, where.shape, name="masked_select")
-    flat = P.reshape(broadcast_to(node, shape), shape=(prod(shape),))  # type: ignore[arg-type]
+    flat = P.reshape(broadcast_to(node, shape), shape=(prod(shape),))
     return wrap(P.gather(flat, mask_positions(broadcast_to(where, shape)), axes=(0,), mode="clip"))
 
 
@@ -168,7 +167,7 @@ def nonzero(x: Any) -> tuple[Tensor, ...]:
     flat = mask_positions(mask)
     result = []
     for size in reversed(node.shape):
-        length = scalar_node(max(size, 1), int64)  # type: ignore[call-overload]
+        length = scalar_node(max(size, 1), int64)
         result.append(wrap(P.rem(flat, length)))
         flat = P.div(flat, length)
     return tuple(reversed(result))
@@ -221,14 +220,14 @@ def scatter(x: Any, axis: int, index: Any, src: Any, reduce: str | None = None) 
         _check_covered("scatter", updates, positions, -1)
         zeros, ones = (0,) * updates.ndim, (1,) * updates.ndim
         updates = P.slice(updates, starts=zeros, limits=positions.shape, strides=ones)
-    coordinates = _coordinates(positions, axis, node.shape[axis])  # type: ignore[arg-type]
+    coordinates = _coordinates(positions, axis, node.shape[axis])
     return wrap(getattr(P, _COMBINE[reduce])(node, updates, *coordinates, axes=tuple(range(node.ndim))))
 
 
 @both_names
 def scatter_add(x: Any, axis: int, index: Any, src: Any) -> Tensor:
     """Return `x` with elements of `src` added at positions on one axis: see `scatter`."""
-    return scatter(x, axis, index, src, "add")  # type: ignore[no-any-return]
+    return scatter(x, axis, index, src, "add")
 
 
 def _by_row(prim: str, x: Any, axis: int, index: Any, source: Any) -> Tensor:
@@ -242,7 +241,7 @@ def _by_row(prim: str, x: Any, axis: int, index: Any, source: Any) -> Tensor:
         text = "The source has the shape of the tensor, with the length of the index vector on its axis"
         raise ShapeError(message(text, f"index {positions.shape}, source {updates.shape}, tensor {node.shape}"))
     updates = broadcast_to(updates, (*positions.shape, *rest))
-    index = wrapped(positions, node.shape[axis])  # type: ignore[arg-type]
+    index = wrapped(positions, node.shape[axis])
     return wrap(getattr(P, prim)(node, updates, index, axes=(axis,)))
 
 
@@ -267,7 +266,8 @@ def index_add(x: Any, axis: int, index: Any, source: Any, alpha: float = 1) -> T
         >>> plait.index_add(plait.zeros(3), 0, plait.tensor([0, 0]), plait.tensor([1.0, 2.0]))
         tensor([3., 0., 0.])
     """
-    return _by_row("scatter_add", x, axis, index, source if alpha == 1 else wrap(to_node(source)) * alpha)  # type: ignore[operator]
+    scaled = source if alpha == 1 else wrap(to_node(source)) * alpha
+    return _by_row("scatter_add", x, axis, index, scaled)
 
 
 @both_names
@@ -292,5 +292,5 @@ def index_put(x: Tensor, indices: Sequence[Any], values: Any, accumulate: bool =
         updates = broadcast_to(converted(to_node(values), x.dtype), (*shape, *x.shape[len(arrays) :]))
         return wrap(P.scatter_add(single(x, "index_put"), updates, *arrays, axes=tuple(range(len(arrays)))))
     result = wrap(single(x, "index_put"))
-    result[tuple(indices)] = values  # type: ignore[index]
+    result[tuple(indices)] = values
     return result

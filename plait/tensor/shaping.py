@@ -422,7 +422,7 @@ def chunk(x: Any, chunks: int, axis: int = 0) -> list[Tensor]:
         raise ArgumentError(message("chunk makes at least one piece", chunks, "a positive number"))
     x = as_operand(x, "chunk")
     size = x.shape[axis_index(axis, x.ndim)]
-    return split(x, max(1, -(-size // chunks)), axis)  # type: ignore[no-any-return]
+    return split(x, max(1, -(-size // chunks)), axis)
 
 
 @both_names
@@ -431,7 +431,8 @@ def unbind(x: Any, axis: int = 0) -> list[Tensor]:
     x = as_operand(x, "unbind")
     axis = axis_index(axis, x.ndim)
     shape = (*x.shape[:axis], *x.shape[axis + 1 :])
-    return [make_view(x, range_step(x.shape, axis, i, i + 1), step("reshape", shape=shape)) for i in range(x.shape[axis])]
+    drop = step("reshape", shape=shape)
+    return [make_view(x, range_step(x.shape, axis, i, i + 1), drop) for i in range(x.shape[axis])]
 
 
 unstack = unbind
@@ -524,7 +525,7 @@ def to(x: Tensor, *args: Any, dtype: Any = None, device: Any = None, copy: bool 
     for argument in args:
         if isinstance(argument, Tensor):
             dtype = argument.dtype
-        elif isinstance(argument, str) and argument.split(":")[0] == "cpu":
+        elif isinstance(argument, str) and argument.split(":")[0] in ("cpu", "cuda", "mps", "tpu"):
             device = argument
         elif not isinstance(argument, bool):
             dtype = argument

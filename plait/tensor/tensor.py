@@ -69,7 +69,7 @@ class Tensor:
     @property
     def shape(self) -> tuple[int, ...]:
         """Sizes of the axes."""
-        return self._node.aval.shape  # type: ignore[return-value]
+        return self._node.aval.shape
 
     @property
     def dtype(self) -> DType:
@@ -212,7 +212,7 @@ class Tensor:
             ArgumentError: the tensor does not have exactly one element.
         """
         if self._node.aval.size != 1:
-            text = message("item() needs exactly one element", f"shape {self.shape}", None, "use .tolist() or index first")
+            text = message("item() needs exactly one element", f"shape {self.shape}", None, "use .tolist()")
             raise ArgumentError(text)
         return _as_float(self._array()).item()
 
@@ -284,7 +284,7 @@ class Parameter(Tensor):
     __slots__ = ()
 
     def __new__(cls, data: Any, requires_grad: bool = True) -> Parameter:
-        return Tensor.__new__(cls, data, None, requires_grad)  # type: ignore[return-value]
+        return Tensor.__new__(cls, data, None, requires_grad)
 
 
 def wrap(node: Node, cls: type[Tensor] = Tensor) -> Tensor:

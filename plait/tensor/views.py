@@ -72,8 +72,8 @@ def _put_slice(old: Node, value: Node, starts: Any, limits: Any, strides: Any) -
         return value
     if all(s == 1 for s in strides):
         return P.dynamic_update_slice(old, value, *[constant(s, int64) for s in starts])
-    covered = [(n - 1) * s + 1 if n else 0 for n, s in zip(value.shape, strides, strict=True)]  # type: ignore[operator]
-    high = tuple(n - a - c for n, a, c in zip(old.shape, starts, covered, strict=True))  # type: ignore[operator]
+    covered = [(n - 1) * s + 1 if n else 0 for n, s in zip(value.shape, strides, strict=True)]
+    high = tuple(n - a - c for n, a, c in zip(old.shape, starts, covered, strict=True))
     interior = tuple(s - 1 for s in strides)
     inside = full(True, aval(bool_, value.shape))
     mask = P.pad(inside, constant(False, bool_), low=starts, high=high, interior=interior)

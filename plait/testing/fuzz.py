@@ -69,6 +69,8 @@ def _check_plan(outputs: Sequence[Any], leaves: Sequence[Any], arrays: Sequence[
 def _run_steps(plan: Plan, arrays: Sequence[Array]) -> list[Array]:
     """Run a plan step by step with memory of its own for each value; check each kernel on the way."""
     memory = {v: _aligned(a) for v, a in zip(plan.inputs, arrays, strict=True)}
+    for value in plan.values:
+        memory.setdefault(value, _allocate(value.nbytes))
     places = {id(s): k for k, s in enumerate(plan.steps)}
     k = 0
     while k < len(plan.steps):
@@ -103,9 +105,6 @@ def _launch(step: Launch, memory: dict[Value, Array]) -> None:
     kernel = _written(step.source)
     functions = kernel.functions
     arguments = [b for b in functions[0].buffers if b.space != "workspace"] if functions else []
-    for buffer, value in zip(arguments, step.values, strict=False):
-        if buffer.space == "output":
-            memory.setdefault(value, _allocate(value.nbytes))
     if not functions:
         return
     views = [memory[v][: v.nbytes].view(b.dtype.numpy) for b, v in zip(arguments, step.values, strict=True)]

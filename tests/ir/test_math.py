@@ -219,6 +219,17 @@ def test_integers_pow(dtype):
 
 
 @FLOATS
+def test_integer_pow(dtype):
+    """Constant exponents, negative ones too; exact where the product is."""
+    x = np.array([3, -2, 0.5], dtype.numpy)
+    for exponent in (0, 1, 2, 3, 7, 10, -1, -3):
+        power = Compiled(lambda x, n=exponent: (math.integer_pow(x, n),), dtype, 1)
+        np.testing.assert_array_equal(
+            power(x)[0], x ** dtype.numpy.type(exponent) if exponent >= 0 else 1 / x**-exponent
+        )
+
+
+@FLOATS
 def test_poly_starts_with_the_lowest_order(dtype):
     """poly(0) is the first coefficient."""
     polynomial = Compiled(lambda x: (math.poly(x, SIN[dtype]),), dtype, 1)

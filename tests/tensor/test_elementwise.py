@@ -13,7 +13,8 @@ from plait.core.dtype import ALL, FLOATS, bool_, float32, int64
 from plait.tensor import api
 
 UNARY = {
-    "abs": np.abs, "negative": np.negative, "positive": np.positive, "sign": np.sign, "floor": np.floor, "ceil": np.ceil,
+    "abs": np.abs, "negative": np.negative, "positive": np.positive, "sign": np.sign, "floor": np.floor,
+    "ceil": np.ceil,
     "trunc": np.trunc, "round": np.round, "square": np.square, "exp": np.exp, "exp2": np.exp2, "expm1": np.expm1,
     "sin": np.sin, "cos": np.cos, "tan": np.tan, "atan": np.arctan, "sinh": np.sinh, "cosh": np.cosh, "tanh": np.tanh,
     "asinh": np.arcsinh, "erf": scipy.special.erf, "erfc": scipy.special.erfc, "isnan": np.isnan, "isinf": np.isinf,

@@ -18,10 +18,12 @@ BASIC = [
 ]  # fmt: skip
 ADVANCED = [
     [0, 2], I([1, 1, 3]), I([[0, 1], [2, -1]]), ([0, 1], [1, 2]), (slice(None), [0, 4]), (slice(1, 3), [0, 4], 2),
-    ([0, 1], slice(None), [1, 2]), (0, slice(None), [1, 2]), (slice(None), 0, [1, 2]), (slice(None), [[0], [1]], [1, 2]),
+    ([0, 1], slice(None), [1, 2]), (0, slice(None), [1, 2]), (slice(None), 0, [1, 2]), (slice(None), [[0], [1]], [1,
+    2]),
     (None, [0, 1]), ([0, 1], None, [1, 2]), (..., [0, 2]), ([1], slice(None, None, -1), slice(1, 3)), [], I([], int),
     (slice(None), MASK), MASK2, (MASK2, 1), (0, MASK), (slice(None), MASK, [2]), (I([True, False, True, True]),),
-    True, False, (slice(None), True), I(2), (slice(None), I(1), I([0, 1])), ([0, 1], 2, 3), (MASK2[:, 0], slice(None), 1),
+    True, False, (slice(None), True), I(2), (slice(None), I(1), I([0, 1])), ([0, 1], 2, 3), (MASK2[:, 0], slice(None),
+    1),
 ]  # fmt: skip
 SHAPE = (4, 5, 6)
 
@@ -96,7 +98,11 @@ def test_value_is_converted_and_broadcast():
 
 ERRORS = [
     (5, IndexError, r"Index out of range on axis 0 of size 4\. Received: 5\. Expected: -4 to 3"),
-    ((0, 0, 0, 0), ValueError, r"Too many indices\. Received: 4 for a tensor of shape \(4, 5, 6\)\. Expected: at most 3"),
+    (
+        (0, 0, 0, 0),
+        ValueError,
+        r"Too many indices\. Received: 4 for a tensor of shape \(4, 5, 6\)\. Expected: at most 3",
+    ),
     ((..., ...), ValueError, "one Ellipsis"),
     (slice(None, None, 0), ValueError, "The step of a slice is zero"),
     ("a", TypeError, "A str cannot index a tensor"),
@@ -117,7 +123,9 @@ def test_errors(index, kind, text):
 
 def test_error_of_assignment():
     x = plait.Tensor(_base())
-    with pytest.raises(ValueError, match=r"does not broadcast to what is indexed\. Received: \(3,\)\. Expected: \(5, 6\)"):
+    with pytest.raises(
+        ValueError, match=r"does not broadcast to what is indexed\. Received: \(3,\)\. Expected: \(5, 6\)"
+    ):
         x[0] = [1.0, 2.0, 3.0]
     with pytest.raises(ValueError, match="does not broadcast"):
         x[x > 115] = plait.Tensor([1.0, 2.0])

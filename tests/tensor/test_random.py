@@ -176,7 +176,9 @@ def test_statistics():
 
 
 def test_errors():
-    with pytest.raises(plait.errors.ArgumentTypeError, match=r"no key\. Received: float32\[2\]\. Expected: uint32\[2\]"):
+    with pytest.raises(
+        plait.errors.ArgumentTypeError, match=r"no key\. Received: float32\[2\]\. Expected: uint32\[2\]"
+    ):
         random.split(api.ones(2))
     with pytest.raises(plait.errors.DTypeError, match="Random real numbers are floats"):
         random.normal(KEY, (2,), "int32")

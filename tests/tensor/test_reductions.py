@@ -55,7 +55,9 @@ def test_dtypes():
 
 def test_empty():
     x = api.zeros(0, 3)
-    assert x.sum(0).tolist() == [0, 0, 0] and x.prod().item() == 1 and x.any().item() is False and x.all().item() is True
+    assert (
+        x.sum(0).tolist() == [0, 0, 0] and x.prod().item() == 1 and x.any().item() is False and x.all().item() is True
+    )
     assert np.isneginf(x.logsumexp(0).numpy()).all() and x.softmax(0).shape == (0, 3)
     with pytest.raises(plait.errors.ShapeError, match="reduce_max of no elements is undefined"):
         x.max(0)
@@ -104,7 +106,11 @@ def test_sorting():
 
 
 ERRORS = [
-    (lambda: api.ones(2, 3).sum(2), plait.errors.ShapeError, r"axis out of range for a tensor of 2 axes\. Received: 2\."),
+    (
+        lambda: api.ones(2, 3).sum(2),
+        plait.errors.ShapeError,
+        r"axis out of range for a tensor of 2 axes\. Received: 2\.",
+    ),
     (lambda: api.ones(2, 3).sum((0, 0)), plait.errors.ShapeError, "An axis is named twice"),
     (lambda: api.ones(2).sum("x"), plait.errors.ArgumentTypeError, "axis is an integer"),
     (lambda: api.max(api.ones(2), api.ones(2)), plait.errors.ArgumentTypeError, "use plait.maximum"),

@@ -12,7 +12,8 @@ import plait
 from plait.tensor import api
 
 VIEWS = {
-    "index": lambda x: x[1], "slice": lambda x: x[1:3, ::2], "reverse": lambda x: x[::-1], "chain": lambda x: x[1:][0][2:5],
+    "index": lambda x: x[1], "slice": lambda x: x[1:3, ::2], "reverse": lambda x: x[::-1],
+    "chain": lambda x: x[1:][0][2:5],
     "reshape": lambda x: x.reshape(-1)[3:9], "transpose": lambda x: x.T[2], "newaxis": lambda x: x[:, None, 1],
     "flatten": lambda x: x.reshape(2, 2, 6).transpose(1, 2, 0).reshape(12, 2)[4:7] if isinstance(x, np.ndarray) else
     x.reshape(2, 2, 6).permute(1, 2, 0)[0, 4:7],
@@ -83,7 +84,9 @@ def test_in_place_methods():
     same = x
     x.abs_().sqrt_().mul_(3).sub_(1).clamp_(max=4).neg_()
     assert same is x and x.tolist() == [-2, -4]
-    assert x.fill_(2).tolist() == [2, 2] and x.zero_().tolist() == [0, 0] and x.copy_(plait.Tensor(3)).tolist() == [3, 3]
+    assert (
+        x.fill_(2).tolist() == [2, 2] and x.zero_().tolist() == [0, 0] and x.copy_(plait.Tensor(3)).tolist() == [3, 3]
+    )
     x -= 1
     x /= 4
     x **= 2
@@ -91,7 +94,9 @@ def test_in_place_methods():
     n = plait.Tensor([1, 2])
     with pytest.raises(plait.errors.ArgumentError, match=r"cannot store its result in the dtype.*float32.*int64"):
         n += 0.5
-    with pytest.raises(plait.errors.ArgumentError, match=r"cannot change the shape.*Received: \(2, 2\)\. Expected: \(2,\)"):
+    with pytest.raises(
+        plait.errors.ArgumentError, match=r"cannot change the shape.*Received: \(2, 2\)\. Expected: \(2,\)"
+    ):
         n += api.ones(2, 2, dtype="int64")
     n @= plait.Tensor([[0, 1], [1, 0]])
     assert n.tolist() == [2, 1]

@@ -5,14 +5,13 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 
 from plait.compiler.llvm.lanes import Lanes, Plan, analyse, outer_accumulators, plan, postorder
-from plait.compiler.llvm.memory import load_lanes, load_scalar, spread, store_lanes, store_pairs, store_scalar
-from plait.compiler.llvm.operations import apply, divide_small, identity
-from plait.compiler.llvm.storage import from_storage, storage_kind, to_storage
-from plait.compiler.llvm.text import Target, Value, Writer, integer, kind_of, literal, vector_literal
-from plait.core.dtype import DType, int64
+from plait.compiler.llvm.memory import store_lanes, store_pairs, store_scalar
+from plait.compiler.llvm.operations import identity
+from plait.compiler.llvm.storage import storage_kind, to_storage
+from plait.compiler.llvm.text import Target, Value, integer, vector_literal
+from plait.compiler.llvm.values import Slot, Values, lane_numbers, register_type
 from plait.core.errors import InternalError
 from plait.ir.loop import (
     Accumulate,
@@ -51,29 +50,16 @@ def emit(function: Function, target: Target) -> str:
     return Emitter(function, target).run()
 
 
-@dataclass(slots=True)
-class Slot:
-    """Where a local lives; an accumulator of vector loops has lane accumulators besides, by width."""
-
-    address: Value
-    lanes: int
-    banks: dict[int, list[Value]] = field(default_factory=dict)
-
-
 class Emitter:
     """Emits one function."""
 
     def __init__(self, function: Function, target: Target) -> None:
-        self.function, self.target, self.w = function, target, Writer()
-        self.lanes: Lanes | None = None
-        self.variables: dict[Variable, tuple[Value, int]] = {}
-        self.slots: dict[Local, Slot] = {}
-        self.memory: dict[Buffer, Value] = {}
+        self.function, self.target = function, target
+        self.values = Values(function, target)
+        self.w = self.values.w
         self.plans: dict[int, Plan] = {}
-        self.limits: dict[Variable, int] = {}
         self.written: dict[int, frozenset[Local | Buffer]] = {}
         self.banks: dict[Accumulator, dict[int, int]] = {}
-        self.zeros: Value | None = None
         for s in walk(function.body):
             if isinstance(s, For) and s.mark == "vector":
                 chosen = self.plan(s.body)
@@ -95,234 +81,6 @@ class Emitter:
         if found is None:
             found = self.plans[id(body)] = plan(body, self.target)
         return found
-
-    # expressions
-    def value(self, expr: Expr) -> Value:
-        """Emit an expression, as a vector if it varies between lanes, as a scalar if not."""
-        cache = self.w.cache
-        pending = [expr]
-        while pending:
-            e = pending[-1]
-            if e in cache:
-                pending.pop()
-                continue
-            is_leaf = e.op == "load" or not e.args or self.is_affine(e)
-            missing = [] if is_leaf else [a for a in e.args if a not in cache]
-            if missing:
-                pending += missing
-                continue
-            pending.pop()
-            if is_leaf:
-                value, life = self.leaf(e)
-            else:
-                operands = [cache[a] for a in e.args]
-                life = max(operand[1] for operand in operands)
-                values = [operand[0] for operand in operands]
-                if e.op in ("div", "rem") and values[0].lanes > 1 and self.is_small(e):
-                    value = divide_small(self.w, e.op, *values)
-                else:
-                    value = apply(self.w, e.op, e.dtype, e.args[-1].dtype, *values)
-            self.w.remember(e, value, life)
-        return cache[expr][0]
-
-    def life(self, expr: Expr) -> tuple[Value, int]:
-        """Emit an expression; return it with the scope at whose end it must be forgotten."""
-        self.value(expr)
-        return self.w.cache[expr]
-
-    def vector(self, expr: Expr) -> Value:
-        """Emit an expression and widen it to the lanes, if there are any."""
-        value = self.value(expr)
-        return value if self.lanes is None else self.w.widen(value, self.lanes.width)
-
-    def varies(self, expr: Expr | None) -> bool:
-        """Whether an expression differs between the lanes being computed."""
-        return expr is not None and self.lanes is not None and self.lanes.analysis.varies(expr)
-
-    def is_affine(self, expr: Expr) -> bool:
-        """Whether an expression steps evenly from lane to lane."""
-        return expr.dtype is int64 and self.varies(expr) and self.stride(expr) is not None
-
-    def stride(self, index: Expr) -> Expr | None:
-        """The difference between lanes, None if it is not constant."""
-        assert self.lanes is not None
-        return self.lanes.analysis.stride(index)
-
-    def leaf(self, e: Expr) -> tuple[Value, int]:
-        """Emit a read, a constant, or index arithmetic that is done once for all lanes."""
-        w = self.w
-        if e.op == "const":
-            return literal(e.attr, e.dtype), 0
-        if e.op == "load":
-            return self.load(e)
-        if self.is_affine(e):
-            return self.affine(e)
-        if e.op == "var":
-            return self.variables[e.attr]
-        if e.op == "scalar":
-            return self.argument(len(self.function.buffers) + self.function.scalars.index(e.attr)), 0
-        if e.op not in ("local", "accumulator"):
-            raise InternalError(f"loop IR: unknown expression {e.op!r}")
-        slot, depth = self.slots[e.attr], w.unchanged(e.attr)
-        type_ = _type(e.dtype, slot.lanes)
-        value = w.read(kind_of(e.dtype), slot.lanes, f"load {type_}, ptr {slot.address.text}", depth)
-        if isinstance(e.attr, Accumulator):
-            value = self.combined(e.attr, slot, value)
-        return value, w.depth
-
-    def affine(self, e: Expr) -> tuple[Value, int]:
-        """The vector first + stride * lane of an index expression."""
-        lanes, step = self.lanes, self.stride(e)
-        assert lanes is not None and step is not None
-        first, life = self.first(e)
-        stride, stride_life = self.life(step)
-        if stride.constant is not None:
-            offsets = vector_literal("i64", [k * stride.constant for k in range(lanes.width)])
-        else:
-            offsets = self.w.binary("mul", self.w.widen(stride, lanes.width), _lane_numbers("i64", lanes.width))
-        return self.w.binary("add", self.w.widen(first, lanes.width), offsets), max(life, stride_life)
-
-    def first(self, e: Expr) -> tuple[Value, int]:
-        """The scalar value of an index expression in lane 0, and its life."""
-        if not self.varies(e):
-            return self.life(e)
-        assert self.lanes is not None
-        if e.op == "var":
-            return self.lanes.first, self.lanes.life
-        found = self.w.cache.get(("first", e))
-        if found is None:
-            operands = [self.first(a) for a in e.args]
-            value = apply(self.w, e.op, e.dtype, e.dtype, *(operand[0] for operand in operands))
-            found = value, max(operand[1] for operand in operands)
-            self.w.remember(("first", e), *found)
-        return found
-
-    def is_small(self, quotient: Expr) -> bool:
-        """Whether both operands of an index division are known to be natural numbers below 2**31."""
-        limits = [self.limit(a) for a in quotient.args]
-        return quotient.dtype is int64 and all(limit is not None and limit < 2**31 for limit in limits)
-
-    def limit(self, e: Expr) -> int | None:
-        """The largest value of an index expression that is never negative, None if not known."""
-        if e.op == "const":
-            return e.attr if e.attr >= 0 else None
-        if e.op == "var":
-            return self.limits.get(e.attr)
-        if e.op not in ("add", "mul", "div", "rem"):
-            return None
-        a, b = (self.limit(x) for x in e.args)
-        if a is None or b is None:
-            return None
-        if e.op in ("add", "mul"):
-            return a + b if e.op == "add" else a * b
-        if e.args[1].op != "const" or b == 0:
-            return None
-        return a // b if e.op == "div" else min(a, b - 1)
-
-    # memory
-    def argument(self, position: int) -> Value:
-        """The int64 at a position of the argument array."""
-        address = self.w.address(Value("%args", "ptr"), "i64", integer(position))
-        return self.w.define("i64", 1, f"load i64, ptr {address.text}", 0)
-
-    def base(self, buffer: Buffer) -> Value:
-        """The address of a buffer."""
-        found = self.memory.get(buffer)
-        if found is None:
-            slot = self.argument(self.function.buffers.index(buffer))
-            address = self.w.address(Value("%table", "ptr"), "ptr", slot)
-            found = self.memory[buffer] = self.w.define("ptr", 1, f"load ptr, ptr {address.text}", 0)
-        return found
-
-    def address(self, buffer: Buffer, index: Expr) -> tuple[Value, int]:
-        """The address of an element (of lane 0), and its life.
-
-        The index is split into the terms known in each scope, so that all but the last are added outside the loops.
-        """
-        w, kind, constant, life = self.w, storage_kind(buffer.dtype), 0, 0
-        terms: list[Value] = []
-        pending = [(index, 1)]
-        while pending:
-            e, factor = pending.pop()
-            if e.op == "add":
-                pending += [(a, factor) for a in reversed(e.args)]
-            elif e.op == "mul" and e.args[1].op == "const":
-                pending.append((e.args[0], factor * e.args[1].attr))
-            else:
-                value, term_life = self.first(e)
-                life = max(life, term_life)
-                if value.constant is not None:
-                    constant += value.constant * factor
-                else:
-                    terms.append(w.binary("mul", value, integer(factor)))
-        address, partial = self.base(buffer), integer(0)
-        terms.sort(key=lambda term: term.depth)
-        for i, term in enumerate(terms):
-            partial = w.binary("add", partial, term)
-            if i + 1 == len(terms) or terms[i + 1].depth != term.depth:
-                address, partial = w.address(address, kind, partial), integer(0)
-        return w.address(address, kind, integer(constant)), life
-
-    def addresses(self, buffer: Buffer, index: Expr) -> tuple[Value, int, int]:
-        """The address of lane 0 and its stride 1, -1 or 2, or else all addresses and 0; and their life."""
-        assert self.lanes is not None
-        kind, step = storage_kind(buffer.dtype), self.stride(index)
-        if step is None:
-            vector, life = self.life(index)
-            return self.w.address(self.base(buffer), kind, vector), 0, life
-        first, life = self.address(buffer, index)
-        stride, stride_life = self.life(step)
-        if stride.constant in (1, -1, 2):
-            return first, stride.constant, life
-        return spread(self.w, kind, self.lanes.width, first, stride), 0, max(life, stride_life)
-
-    def load(self, e: Expr) -> tuple[Value, int]:
-        """Emit a load."""
-        w, buffer, index = self.w, e.attr, e.args[0]
-        guard = e.args[1] if len(e.args) > 1 else None
-        kind = storage_kind(buffer.dtype)
-        condition, life = self.life(guard) if guard is not None else (None, 0)
-        if self.varies(index) or self.varies(guard):
-            assert self.lanes is not None
-            address, stride, index_life = self.addresses(buffer, index)
-            if address.lanes == 1 and stride == 0:
-                address = w.widen(address, self.lanes.width)
-            mask = self.mask(condition)
-            raw = load_lanes(w, kind, self.lanes.width, address, stride, mask, buffer)
-        else:
-            address, index_life = self.address(buffer, index)
-            if self.lanes is not None and not self.lanes.sure:
-                condition = self.conjunction(condition, self.any_lane())
-            if condition is not None:
-                address = w.select(condition, address, self.zero_memory())
-            raw = load_scalar(w, kind, address, buffer)
-        # what is loaded under a condition is right only while the scope of the condition is open
-        life = max(life, index_life, w.barrier) if buffer.space == "input" else w.depth
-        return from_storage(w, self.target, buffer.dtype, raw), life
-
-    def zero_memory(self) -> Value:
-        """Memory that holds 0, to be read in place of what must not be read."""
-        if self.zeros is None:
-            self.zeros = self.w.stack("i64", 8)
-            self.w.entry.append(f"  store i64 0, ptr {self.zeros.text}")
-        return self.zeros
-
-    # masks
-    def conjunction(self, a: Value | None, b: Value | None) -> Value | None:
-        """a and b, where None is true."""
-        return b if a is None else a if b is None else self.w.binary("and", a, b)
-
-    def mask(self, condition: Value | None) -> Value | None:
-        """The live lanes in which a condition holds."""
-        assert self.lanes is not None
-        return self.conjunction(self.lanes.mask, condition)
-
-    def any_lane(self) -> Value:
-        """Whether any lane is alive."""
-        assert self.lanes is not None and self.lanes.mask is not None
-        mask = self.lanes.mask
-        bits = self.w.define(f"i{mask.lanes}", 1, f"bitcast {mask.typed} to i{mask.lanes}", mask.depth)
-        return self.w.compare("icmp ne", bits, integer(0, bits.kind))
 
     # statements
     def block(self, body: Sequence[Statement]) -> None:
@@ -352,30 +110,30 @@ class Emitter:
         elif isinstance(s, Declare):
             self.declare(s.local, s.value)
         elif isinstance(s, Assign):
-            self.write(self.slots[s.local], self.value(s.value))
+            self.write(self.values.slots[s.local], self.values.value(s.value))
         elif isinstance(s, Accumulate):
             self.guarded(s, functools.partial(self.accumulate, s))
         elif isinstance(s, Allocate):
             assert isinstance(s.buffer.size, int)
-            if s.buffer not in self.memory:
-                self.memory[s.buffer] = self.w.stack(f"[{s.buffer.size} x {storage_kind(s.buffer.dtype)}]", 64)
+            if s.buffer not in self.values.memory:
+                self.values.memory[s.buffer] = self.w.stack(f"[{s.buffer.size} x {storage_kind(s.buffer.dtype)}]", 64)
         else:
             raise InternalError(f"loop IR: unknown statement {s!r}")
 
     def store(self, s: Store) -> None:
         """Emit a store that the guard (if any) has been applied to."""
-        value = to_storage(self.w, self.target, s.buffer.dtype, self.value(s.value))
-        if self.lanes is None:
-            store_scalar(self.w, value, self.address(s.buffer, s.index)[0])
+        value = to_storage(self.w, self.target, s.buffer.dtype, self.values.value(s.value))
+        if self.values.lanes is None:
+            store_scalar(self.w, value, self.values.address(s.buffer, s.index)[0])
             return
-        address, stride, _ = self.addresses(s.buffer, s.index)
-        store_lanes(self.w, self.w.widen(value, self.lanes.width), address, stride, self.lanes.mask)
+        address, stride, _ = self.values.addresses(s.buffer, s.index)
+        store_lanes(self.w, self.w.widen(value, self.values.lanes.width), address, stride, self.values.lanes.mask)
 
     def is_pair(self, even: Store, odd: Store) -> bool:
         """Whether two stores write neighbouring elements in each lane, as for a complex number."""
-        if self.lanes is None or even.buffer is not odd.buffer or even.guard is not odd.guard:
+        if self.values.lanes is None or even.buffer is not odd.buffer or even.guard is not odd.guard:
             return False
-        step = self.stride(even.index)
+        step = self.values.stride(even.index)
         if step is None or step.attr != 2 or odd.index is not even.index + 1:
             return False
         loads = (e for e in postorder([odd.value]) if e.op == "load" and e.attr is odd.buffer)
@@ -383,37 +141,41 @@ class Emitter:
 
     def store_pair(self, even: Store, odd: Store) -> None:
         """Emit two stores as one."""
-        assert self.lanes is not None
-        dtype, width = even.buffer.dtype, self.lanes.width
-        parts = [self.w.widen(to_storage(self.w, self.target, dtype, self.value(s.value)), width) for s in (even, odd)]
-        store_pairs(self.w, parts[0], parts[1], self.address(even.buffer, even.index)[0], self.lanes.mask)
+        assert self.values.lanes is not None
+        dtype, width = even.buffer.dtype, self.values.lanes.width
+        parts = [
+            self.w.widen(to_storage(self.w, self.target, dtype, self.values.value(s.value)), width) for s in (even, odd)
+        ]
+        store_pairs(self.w, parts[0], parts[1], self.values.address(even.buffer, even.index)[0], self.values.lanes.mask)
 
     def guarded(self, s: Store | Accumulate, emit_statement: Callable[[], None]) -> None:
         """Emit a statement under its guard: nothing of it is executed where the guard is false."""
         if s.guard is None:
             emit_statement()
-        elif self.varies(s.guard):
-            lanes = self.lanes
+        elif self.values.varies(s.guard):
+            lanes = self.values.lanes
             assert lanes is not None
-            mask = self.mask(self.value(s.guard))
+            mask = self.values.mask(self.values.value(s.guard))
             assert mask is not None
             self.w.open_inline(certain=False, writes=_written([s]))
-            self.lanes = lanes.under(mask)
+            self.values.lanes = lanes.under(mask)
             emit_statement()
-            self.lanes = lanes
+            self.values.lanes = lanes
             self.w.close_inline()
         else:
-            self.when(self.value(s.guard), emit_statement, _written([s]))
+            self.when(self.values.value(s.guard), emit_statement, _written([s]))
 
     # locals
     def declare(self, local: Local, initial: Expr) -> None:
         """Reserve a slot and initialise it."""
-        width = 1 if self.lanes is None else self.lanes.width
-        slot = self.slots[local] = Slot(self.w.stack(_type(local.dtype, width), local.dtype.itemsize * width), width)
-        self.write(slot, self.value(initial))
-        if isinstance(local, Accumulator) and self.lanes is None:
+        width = 1 if self.values.lanes is None else self.values.lanes.width
+        slot = self.values.slots[local] = Slot(
+            self.w.stack(register_type(local.dtype, width), local.dtype.itemsize * width), width
+        )
+        self.write(slot, self.values.value(initial))
+        if isinstance(local, Accumulator) and self.values.lanes is None:
             for lanes, count in self.banks.get(local, {}).items():
-                type_ = _type(local.dtype, lanes)
+                type_ = register_type(local.dtype, lanes)
                 neutral = self.w.widen(identity(local.op, local.dtype), lanes)
                 slot.banks[lanes] = [self.w.stack(type_, 64) for _ in range(count)]
                 for bank in slot.banks[lanes]:
@@ -425,44 +187,22 @@ class Emitter:
 
     def accumulate(self, s: Accumulate) -> None:
         """Combine a value into an accumulator, lane by lane where it is shared by the lanes."""
-        accumulator, slot = s.accumulator, self.slots[s.accumulator]
-        value, address, width = self.value(s.value), slot.address, slot.lanes
-        if self.lanes is not None and accumulator not in self.lanes.analysis.locals:
-            width = self.lanes.width
-            address = slot.banks[width][self.lanes.bank % len(slot.banks[width])]
-        value, type_ = self.w.widen(value, width), _type(accumulator.dtype, width)
+        accumulator, slot = s.accumulator, self.values.slots[s.accumulator]
+        value, address, width = self.values.value(s.value), slot.address, slot.lanes
+        if self.values.lanes is not None and accumulator not in self.values.lanes.analysis.locals:
+            width = self.values.lanes.width
+            address = slot.banks[width][self.values.lanes.bank % len(slot.banks[width])]
+        value, type_ = self.w.widen(value, width), register_type(accumulator.dtype, width)
         old = self.w.read(value.kind, width, f"load {type_}, ptr {address.text}", self.w.depth)
-        new = self.merge(accumulator, value, old)
-        if self.lanes is not None and self.lanes.mask is not None:
-            new = self.w.select(self.lanes.mask, new, old)
+        new = self.values.merge(accumulator, value, old)
+        if self.values.lanes is not None and self.values.lanes.mask is not None:
+            new = self.w.select(self.values.lanes.mask, new, old)
         self.w.line(f"store {new.typed}, ptr {address.text}")
-
-    def merge(self, accumulator: Accumulator, a: Value, b: Value) -> Value:
-        """Combine two partial results."""
-        return apply(self.w, accumulator.op, accumulator.dtype, accumulator.dtype, a, b)
-
-    def combined(self, accumulator: Accumulator, slot: Slot, value: Value) -> Value:
-        """Combine the lanes of an accumulator with its scalar part, in a fixed tree."""
-        for lanes, banks in slot.banks.items():
-            kind, type_ = value.kind, _type(accumulator.dtype, lanes)
-            parts = [self.w.read(kind, lanes, f"load {type_}, ptr {bank.text}", value.depth) for bank in banks]
-            while len(parts) > 1:
-                parts = [self.merge(accumulator, a, b) for a, b in zip(parts[::2], parts[1::2], strict=True)]
-            part = parts[0]
-            while part.lanes > 1:
-                half = part.lanes // 2
-                if half == 1:
-                    a, b = (self.w.define(kind, 1, f"extractelement {part.typed}, i64 {k}", part.depth) for k in (0, 1))
-                else:
-                    a, b = (self.w.shuffle(part, None, range(start, start + half)) for start in (0, half))
-                part = self.merge(accumulator, a, b)
-            value = self.merge(accumulator, value, part)
-        return value
 
     # control
     def loop(self, s: For) -> None:
         """Emit a for loop."""
-        low, high = self.value(s.low), self.value(s.high)
+        low, high = self.values.value(s.low), self.values.value(s.high)
         self.bound(s.variable, s.low, s.high)
         if s.mark == "vector":
             self.vector_loop(s.variable, low, high, 1, s.body)
@@ -471,7 +211,7 @@ class Emitter:
                 raise InternalError("loop IR: an unrolled loop needs constant bounds")
             for k in range(low.constant, high.constant, s.step):
                 with self.inline(s.body):
-                    self.variables[s.variable] = integer(k), self.w.depth
+                    self.values.variables[s.variable] = integer(k), self.w.depth
                     self.block(s.body)
         else:
             self.scalar_loop(s.variable, low, high, s.step, s.body)
@@ -479,13 +219,13 @@ class Emitter:
     def bound(self, variable: Variable, low: Expr, high: Expr) -> None:
         """Note the range of a loop variable, if it is constant."""
         if low.op == high.op == "const" and low.attr >= 0:
-            self.limits[variable] = high.attr - 1
+            self.values.limits[variable] = high.attr - 1
 
     def scalar_loop(self, variable: Variable, low: Value, high: Value, step: int, body: list[Statement]) -> None:
         """Emit a loop of single iterations."""
 
         def iteration(index: Value) -> None:
-            self.variables[variable] = index, self.w.depth
+            self.values.variables[variable] = index, self.w.depth
             self.block(body)
 
         self.counted(low, high, step, iteration, self.writes(body))
@@ -500,10 +240,10 @@ class Emitter:
         analysis, writes = analyse(variable, body), self.writes(body)
 
         def vector(first: Value, bank: int, mask: Value | None = None) -> None:
-            outer = self.lanes
-            self.lanes = Lanes(analysis, width, first, self.w.depth, mask, bank)
+            outer = self.values.lanes
+            self.values.lanes = Lanes(analysis, width, first, self.w.depth, mask, bank)
             self.block(body)
-            self.lanes = outer
+            self.values.lanes = outer
 
         def turn(first: Value) -> None:
             for k in range(unroll):
@@ -543,7 +283,7 @@ class Emitter:
         if first.constant is not None and high.constant is not None:
             return vector_literal("i1", [first.constant + k < high.constant for k in range(width)])
         left = self.w.convert("trunc", self.w.binary("sub", high, first), "i32")
-        return self.w.compare("icmp ult", _lane_numbers("i32", width), left)
+        return self.w.compare("icmp ult", lane_numbers("i32", width), left)
 
     def counted(
         self,
@@ -601,7 +341,7 @@ class Emitter:
     def branch(self, s: If) -> None:
         """Emit an if statement."""
         w, leave, scopes = self.w, self.w.label("end"), []
-        condition = self.value(s.condition)
+        condition = self.values.value(s.condition)
         if condition.lanes > 1:
             raise InternalError(f"loop IR: the condition of an if ({s.condition.op}) varies between lanes")
         for body in (s.body, s.orelse):
@@ -618,7 +358,7 @@ class Emitter:
         """Emit a while loop."""
         w, writes = self.w, self.writes(s.body)
         header = w.open("while", True, writes)
-        condition = self.value(s.condition)
+        condition = self.values.value(s.condition)
         body = w.open("do", False, writes)
         self.block(s.body)
         w.jump(header.first)
@@ -656,11 +396,3 @@ def _written(body: Sequence[Statement]) -> frozenset[Local | Buffer]:
         elif isinstance(s, (Store, Allocate)):
             names.add(s.buffer)
     return frozenset(names)
-
-
-def _type(dtype: DType, lanes: int) -> str:
-    return kind_of(dtype) if lanes == 1 else f"<{lanes} x {kind_of(dtype)}>"
-
-
-def _lane_numbers(kind: str, width: int) -> Value:
-    return vector_literal(kind, range(width))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,7 @@ def conv(x: Any, w: Any, *, strides: Any, padding: Any, lhs_dilation: Any, rhs_d
     x, w = widest(x), widest(w)
     out = _out(x.shape[2:], w.shape[2:], strides, padding, lhs_dilation, rhs_dilation)
     result = np.zeros((x.shape[0], groups, w.shape[0] // groups, *out), x.dtype)
-    weights = w.reshape(groups, -1, *w.shape[1:])
+    weights = w.reshape(groups, w.shape[0] // groups, *w.shape[1:])
     for tap, patch in _taps(x, w.shape[2:], out, strides, padding, lhs_dilation, rhs_dilation):
         grouped = patch.reshape(x.shape[0], groups, w.shape[1], *out)
         result += np.einsum("ngc...,goc->ngo...", grouped, weights[(..., *tap)])
@@ -57,8 +58,8 @@ def conv_input(y: Any, w: Any, *, shape: Any, groups: int, **params: Any) -> Any
     place = _dilated(np.arange(1, int(np.prod(shape)) + 1).reshape(shape), params["padding"], params["lhs_dilation"])
     total = np.zeros(int(np.prod(shape)) + 1, y.dtype)
     out = list(y.shape[2:])
-    weights = w.reshape(groups, -1, *w.shape[1:])
-    grouped = y.reshape(y.shape[0], groups, -1, *out)
+    weights = w.reshape(groups, w.shape[0] // groups, *w.shape[1:])
+    grouped = y.reshape(y.shape[0], groups, y.shape[1] // groups, *out)
     plain = {"padding": [(0, 0)] * len(out), "lhs_dilation": [1] * len(out)}
     for tap, where in _taps(place, w.shape[2:], out, **{**params, **plain}):
         part = np.einsum("ngo...,goc->ngc...", grouped, weights[(..., *tap)])
@@ -70,10 +71,10 @@ def conv_weight(x: Any, y: Any, *, shape: Any, groups: int, **params: Any) -> An
     """The transpose of `conv` by w."""
     x, y = widest(x), widest(y)
     out = list(y.shape[2:])
-    grouped = y.reshape(y.shape[0], groups, -1, *out)
+    grouped = y.reshape(y.shape[0], groups, y.shape[1] // groups, *out)
     result = np.zeros((groups, shape[0] // groups, *shape[1:]), x.dtype)
     for tap, patch in _taps(x, shape[2:], out, **params):
         patches = patch.reshape(x.shape[0], groups, shape[1], *out)
-        flat = [v.reshape(*v.shape[:3], -1) for v in (grouped, patches)]
+        flat = [v.reshape(*v.shape[:3], prod(out)) for v in (grouped, patches)]
         result[(..., *tap)] = np.einsum("ngop,ngcp->goc", *flat)
     return result.reshape(shape)

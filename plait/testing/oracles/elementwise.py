@@ -22,9 +22,9 @@ def logistic(x: Array) -> Array:
     return 1 / (1 + np.exp(-x)) if x.dtype.kind == "c" else special.expit(x)
 
 
-def trigamma(x: Array) -> Array:
-    """The second derivative of log gamma."""
-    return special.polygamma(1, np.asarray(x, np.float64))
+def polygamma(x: Array, *, order: int) -> Array:
+    """The derivative of order `order` of digamma."""
+    return special.polygamma(order, np.asarray(x, np.float64))
 
 
 def div(x: Array, y: Array) -> Array:

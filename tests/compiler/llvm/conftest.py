@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from compiling import assert_same, compile_function, fenced
 
 from plait.compiler.llvm.jit import host_target, level_target
 from plait.ir.check import check
 from plait.ir.interp import run
+from tests.compiler.llvm.compiling import assert_same, compile_function, fenced
 
 
 @pytest.fixture(params=["host", "x86-64-v3", "x86-64"])

@@ -4,22 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from compiling import assert_same
 
-from plait.core.dtype import (
-    ALL,
-    FLOAT8,
-    bfloat16,
-    bool_,
-    float8_e4m3fn,
-    float8_e5m2,
-    float16,
-    float32,
-    float64,
-)
+from plait.core.dtype import ALL, FLOAT8, bfloat16, bool_, float8_e4m3fn, float8_e5m2, float16, float32, float64
 from plait.ir.build import Builder
 from plait.ir.interp import evaluate
 from plait.ir.loop import BINARY, COMPARE, FLOAT_UNARY, UNARY, binary, const, fma, make, select, unary
+from tests.compiler.llvm.compiling import assert_same
 
 REAL = [d for d in ALL if d.kind != "c"]
 COMPUTE = [d for d in REAL if d.compute is d]

@@ -1,0 +1,40 @@
+# Every target makes its own virtual environment in .venv; nothing else has to be installed but Python 3.11 or later.
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+SOURCES := plait tests tools benchmarks examples
+
+.PHONY: help demo test lint bench clean
+
+help:
+	@echo "make demo   train a network on handwritten digits, and draw how it went (demo/digits.png)"
+	@echo "make test   check style, types, layers, and run the tests"
+	@echo "make lint   check style, types and layers only"
+	@echo "make bench  measure, next to the peers that are installed"
+	@echo "make clean  remove what the other targets made"
+
+demo: $(VENV)/.demo
+	$(PYTHON) -m plait demo --output demo
+
+test: lint
+	$(PYTHON) -m pytest -n 2 -q
+
+lint: $(VENV)/.test
+	$(PYTHON) -m ruff check $(SOURCES)
+	$(PYTHON) -m ruff format --check $(SOURCES)
+	$(PYTHON) -m mypy
+	$(PYTHON) tools/layering.py
+
+bench: $(VENV)/.test
+	$(PYTHON) -m benchmarks
+
+$(VENV)/.demo: pyproject.toml tools/venv.sh
+	@tools/venv.sh $(VENV) demo
+	@touch $@
+
+$(VENV)/.test: pyproject.toml tools/venv.sh
+	@tools/venv.sh $(VENV) test
+	@touch $@ $(VENV)/.demo
+
+clean:
+	rm -rf .venv* demo build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
