@@ -146,7 +146,7 @@ def progress(total: int, label: str) -> Any:
     """Return a progress bar."""
     from tqdm import tqdm
 
-    return tqdm(total=total, desc=label, unit="step", bar_format="{desc} {bar:20} {n}/{total} {postfix}")
+    return tqdm(total=total, desc=label, unit="step", bar_format="{desc} {bar:20} {n}/{total}{postfix}")
 
 
 def draw(history: History, labels: Array, predicted: Array, path: Path) -> None:

@@ -118,9 +118,7 @@ class Evaluator:
         """Read one element of a buffer (two consecutive reals for a complex one)."""
         if dtype.is_complex:
             first = _times(offset, 2)
-            return Complex(
-                self.builder.load(buffer, first, guard), self.builder.load(buffer, _plus(first, 1), guard)
-            )
+            return Complex(self.builder.load(buffer, first, guard), self.builder.load(buffer, _plus(first, 1), guard))
         return self.builder.load(buffer, offset, guard)
 
     def store(self, buffer: Buffer, dtype: DType, offset: Index, value: Element, guard: Expr | None = None) -> None:

@@ -101,7 +101,12 @@ class Fuser:
     def place(self, node: Node) -> None:
         readers = self.readers(node)
         kind = node.prim.kind
-        if kind == "call" or node.prim is GET or node.prim.multi or (kind == "kernel" and node.prim.name not in CONTRACTIONS):
+        if (
+            kind == "call"
+            or node.prim is GET
+            or node.prim.multi
+            or (kind == "kernel" and node.prim.name not in CONTRACTIONS)
+        ):
             self.own(node, readers)
         elif kind == "kernel":
             self.place_contraction(node, readers)
@@ -168,7 +173,8 @@ class Fuser:
             if self.becomes_epilogue(group, node, maps):
                 group.shape, group.axes = operand.shape, axes
                 group.members = {
-                    n: None if m is None else tuple(None if a is None else kept[a] for a in m) for n, m in group.members.items()
+                    n: None if m is None else tuple(None if a is None else kept[a] for a in m)
+                    for n, m in group.members.items()
                 }
                 self.join(node, group, where)
                 return
@@ -177,7 +183,7 @@ class Fuser:
         self.store(node, group, list(readers))
 
     def worthwhile(self, group: Group, operand: Node, axes: tuple[int, ...]) -> bool:
-        """Whether one pass over rows beats separate kernels: rows are contiguous and enough of them, or all is small."""
+        """Whether one pass over rows beats separate kernels: contiguous rows and enough of them, or all is small."""
         return self.worthwhile_rows(operand.shape, axes)
 
     def worthwhile_rows(self, shape: tuple[Size, ...], axes: tuple[int, ...]) -> bool:
@@ -239,7 +245,10 @@ class Fuser:
         if any(self.is_whole_input(g, node) for g in readers):
             return False
         if len(readers) > 1:
-            return node.prim.name in CHEAP and sum(_size(i) == _size(node) and not is_constant(i) for i in node.inputs) <= 1
+            return (
+                node.prim.name in CHEAP
+                and sum(_size(i) == _size(node) and not is_constant(i) for i in node.inputs) <= 1
+            )
         ((group, maps),) = readers.items()
         if len(set(maps)) == 1 and maps[0] is not None:
             return node.prim.name in CHEAP or self.hoistable(group, maps[0])
@@ -293,7 +302,9 @@ class Fuser:
                 if group in done:
                     stack.pop()
                     continue
-                needs = {self.home(i, home) for m in group.members for i in m.inputs if i not in group.members or i in home}
+                needs = {
+                    self.home(i, home) for m in group.members for i in m.inputs if i not in group.members or i in home
+                }
                 waiting = [g for g in needs if g is not None and g is not group and g not in done]
                 if waiting:
                     stack.extend(sorted(waiting, key=lambda g: -last[g]))

@@ -61,10 +61,9 @@ def input_map(node: Node, position: int, own: AxisMap | None) -> AxisMap | None:
         return tuple(result)
     if name == "broadcast":
         return tuple(None if n == 1 else own[a] for n, a in zip(source.shape, node.params["axes"], strict=True))
-    if name == "reshape":
-        if [n for n in source.shape if n != 1] == [n for n in node.shape if n != 1]:
-            kept = iter([m for m, n in zip(own, node.shape, strict=True) if n != 1])
-            return tuple(None if n == 1 else next(kept) for n in source.shape)
+    if name == "reshape" and [n for n in source.shape if n != 1] == [n for n in node.shape if n != 1]:
+        kept = iter([m for m, n in zip(own, node.shape, strict=True) if n != 1])
+        return tuple(None if n == 1 else next(kept) for n in source.shape)
     return None
 
 
@@ -76,7 +75,9 @@ def in_place_nodes(group: Group) -> set[Node]:
     where = group.identity
     if group.anchor is not None and group.anchor.prim.multi:
         return set()
-    outputs = {o for o in group.outputs if o.shape == group.shape and group.members[o] == where and o is not group.anchor}
+    outputs = {
+        o for o in group.outputs if o.shape == group.shape and group.members[o] == where and o is not group.anchor
+    }
     unsafe: set[Node] = set()
     inputs: set[Node] = set()
     for member, own in group.members.items():

@@ -41,7 +41,7 @@ def results_of(group: Group) -> list[Any]:
     found: list[Any] = []
     for node in group.outputs:
         if isinstance(node.aval, tuple):
-            found += [(node, k, a) for k, a in enumerate(node.aval)]
+            found += [(node, k, a) for k, a in enumerate(node.avals)]
         else:
             found.append((node, 0, node.aval))
     return found

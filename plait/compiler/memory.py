@@ -43,7 +43,9 @@ def plan(intervals: Sequence[Interval]) -> tuple[list[int], int]:
     many = len(intervals) > _MANY
     order = sorted(
         range(len(intervals)),
-        key=lambda k: (intervals[k].first, -intervals[k].nbytes) if many else (-intervals[k].nbytes, intervals[k].first),
+        key=lambda k: (
+            (intervals[k].first, -intervals[k].nbytes) if many else (-intervals[k].nbytes, intervals[k].first)
+        ),
     )
     offsets = [0] * len(intervals)
     placed: list[tuple[int, int, int]] = []  # offset, end and interval, by offset

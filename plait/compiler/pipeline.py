@@ -222,8 +222,7 @@ class Compiler:
             return
         source, scalars, order = generic_source(node)
         values = [self.resolve(node.inputs[k]) for k in order]
-        avals = node.aval if isinstance(node.aval, tuple) else (node.aval,)
-        for k, a in enumerate(avals):
+        for k, a in enumerate(node.avals):
             self.home[node, k] = value = self.value(a.nbytes)
             values.append(value)
         self.steps.append(Launch(source, values, scalars))
@@ -250,8 +249,7 @@ class Compiler:
         values = [inputs[i] for i in reads]
         for node, index, _ in writes:
             original = results[node]
-            result = original.aval[index] if isinstance(original.aval, tuple) else original.aval
-            self.home[original, index] = value = self.value(result.nbytes)
+            self.home[original, index] = value = self.value(original.avals[index].nbytes)
             values.append(value)
         shared = in_place_nodes(group)
         in_place = [v for v, n in zip(values, [*reads, *[n for n, _, _ in writes]], strict=True) if n in shared]
@@ -270,8 +268,7 @@ class Compiler:
         _CALLS[name](self, node)
 
     def results(self, node: Node, count: int | None = None) -> list[Value]:
-        avals: Any = node.aval
-        made = [self.value(a.nbytes) for a in avals[:count]]
+        made = [self.value(a.nbytes) for a in node.avals[:count]]
         for k, value in enumerate(made):
             self.home[node, k] = value
         return made
@@ -327,7 +324,7 @@ class Compiler:
         starts = [self.memory_of(o) for o in node.inputs[c + b :]]
         carry = self.results(node)
         self.assign(starts, carry)
-        handles = [self.handle(v, a) for v, a in zip(carry, node.aval, strict=True)]  # type: ignore[arg-type]
+        handles = [self.handle(v, a) for v, a in zip(carry, node.avals, strict=True)]
         begin, end = Label(), Label()
         self.steps.append(begin)
         (predicate,) = self.run_body(node.params["condition"], [*arguments[:c], *handles])
@@ -353,7 +350,7 @@ class Compiler:
         begin, end = Label(), Label()
         self.steps += [begin, Jump(end, more)]
         at = self.handle(counter, aval(int64))
-        handles = [self.handle(v, a) for v, a in zip(carry, node.aval, strict=False)]  # type: ignore[arg-type]
+        handles = [self.handle(v, a) for v, a in zip(carry, node.avals, strict=False)]
         found = self.run_body(node.params["body"], [*consts, *handles, *[_element(x, at) for x in xs]])
         for y, value in zip(ys, found[c:], strict=True):
             self.steps.append(Launch(STORE_ROW, [value, counter, y], {"bytes": value.nbytes}))
@@ -365,7 +362,7 @@ class Compiler:
     def callback(self, node: Node) -> None:
         inputs = [(self.memory_of(i), i.aval) for i in node.inputs]
         results = self.results(node)
-        pairs = list(zip(results, node.aval, strict=True))  # type: ignore[arg-type]
+        pairs = list(zip(results, node.avals, strict=True))
         self.steps.append(HostCall(node.params["function"], inputs, pairs))
 
 

@@ -31,7 +31,9 @@ def expand(outputs: Sequence[Node], stop: Callable[[Node], bool]) -> list[Node]:
             if node.prim is GET and isinstance(inputs[0], list):
                 result[node] = inputs[0][node.params["index"]]
                 continue
-            current = node if all(a is b for a, b in zip(inputs, node.inputs, strict=True)) else _record_at(node, inputs)
+            current = (
+                node if all(a is b for a, b in zip(inputs, node.inputs, strict=True)) else _record_at(node, inputs)
+            )
             if node.prim.kind == "expand" or node.prim.name in INLINED:
                 changed = True
                 previous, recorder.location = recorder.location, node
@@ -170,7 +172,7 @@ def _reduce(node: Node) -> Node:
         return x
     if not is_static(x.shape) or node.prim.lower not in ("add", "min", "max", "and", "or") or x.dtype.is_complex:
         return node
-    length = prod(x.shape[a] for a in axes)  # type: ignore[misc]
+    length = prod(x.shape[a] for a in axes)
     rows = x.aval.size // max(1, length)
     if x.aval.size < _SPLIT_FROM:
         return node

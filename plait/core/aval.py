@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from math import prod
-from typing import Union
 
 from plait.core.dtype import DType
 
@@ -24,7 +23,7 @@ class Dim:
         return self.name
 
 
-Size = Union[int, Dim]
+Size = int | Dim
 
 
 class Aval:

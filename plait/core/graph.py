@@ -84,6 +84,11 @@ class Node:
         return self.aval.ndim
 
     @property
+    def avals(self) -> tuple[Aval, ...]:
+        """Avals of all results, also of a single one."""
+        return self.aval if isinstance(self.aval, tuple) else (self.aval,)
+
+    @property
     def source(self) -> str:
         """The user's `file:line` that recorded this node, or an empty string."""
         if self.code is None:
@@ -165,11 +170,11 @@ def record(prim: Primitive, inputs: tuple[Node, ...], params: Params = EMPTY) ->
     for i in inputs:
         flags |= i.flags
     avals = tuple([i.aval for i in inputs])
-    key = (params, avals) if params else avals
+    key = (tuple(params.items()), avals) if params else avals  # its hash is faster than that of Params
     result = prim.cache.get(key)
     if result is None:
         result = prim.cache[key] = prim.aval(*avals, **params)
-    node.prim, node.inputs, node.params, node.aval = prim, inputs, params, result
+    node.prim, node.inputs, node.params, node.aval = prim, inputs, params, result  # type: ignore[assignment]
     node.value = node.extra = None
     node.flags = flags & recorder.mask
     locate(node)
@@ -178,11 +183,12 @@ def record(prim: Primitive, inputs: tuple[Node, ...], params: Params = EMPTY) ->
 
 def call(prim: Primitive, inputs: Sequence[Any], params: dict[str, Any]) -> Node:
     """Record `prim` on nodes; Python scalars among the inputs take the dtype of the first node."""
-    nodes = inputs
-    if not all([type(i) is Node for i in inputs]):
-        dtype = next(i.aval.dtype for i in inputs if isinstance(i, Node) and not isinstance(i.aval, tuple))
-        nodes = [i if isinstance(i, Node) else constant(i, dtype) for i in inputs]
-    return record(prim, tuple(nodes), Params(params) if params else EMPTY)
+    for i in inputs:
+        if type(i) is not Node:
+            dtype = next(i.aval.dtype for i in inputs if isinstance(i, Node) and not isinstance(i.aval, tuple))
+            inputs = [i if isinstance(i, Node) else constant(i, dtype) for i in inputs]
+            break
+    return record(prim, tuple(inputs), Params(params) if params else EMPTY)
 
 
 _primitive.CALL.append(call)
@@ -369,15 +375,16 @@ def close(inputs: Sequence[Node], outputs: Sequence[Node]) -> tuple[Graph, list[
     Returns the graph, its inputs being `inputs` then one for each captured node, and the captured nodes.
     """
     active = dependents(outputs, inputs)
+    sources = set(inputs)
     captured: dict[Node, Node] = {}
-    for node in [*toposort(outputs, lambda n: n not in active), *outputs]:
-        for i in node.inputs if node in active else ():
+    for node in [*toposort(outputs, lambda n: n not in active or n in sources), *outputs]:
+        for i in node.inputs if node in active and node not in sources else ():
             if i not in active and i.prim is not CONSTANT and i not in captured:
                 captured[i] = _stand_in(i)
         if node not in active and node in outputs and node.prim is not CONSTANT and node not in captured:
             captured[node] = _stand_in(node)
     if captured:
-        outputs = substitute(outputs, dict(captured))
+        outputs = substitute(outputs, {**{i: i for i in inputs}, **captured})
         return Graph([*inputs, *captured.values()], outputs), list(captured)
     return Graph(inputs, outputs), []
 

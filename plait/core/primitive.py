@@ -86,7 +86,8 @@ class Primitive:
         return self.name
 
     def __call__(self, *inputs: Any, **params: Any) -> Node:
-        return CALL[0](self, inputs, params)
+        node: Node = CALL[0](self, inputs, params)
+        return node
 
     def __reduce__(self) -> Any:
         return PRIMITIVES.__getitem__, (self.name,)

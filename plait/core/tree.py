@@ -354,7 +354,7 @@ def _collect(treedef: TreeDef, tree: Any, parts: list[Any]) -> bool:
     children, data = how.flatten(tree)
     if data != treedef.data or len(children) != len(treedef.children):
         return False
-    return all([_collect(d, c, parts) for d, c in zip(treedef.children, children, strict=True)])
+    return all(_collect(d, c, parts) for d, c in zip(treedef.children, children, strict=True))
 
 
 def broadcast_prefix(prefix: Any, tree: Any, is_leaf: IsLeaf | None = None) -> list[Any]:

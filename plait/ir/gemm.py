@@ -117,10 +117,11 @@ def grain(flops: Index) -> int:
     return max(1, 100_000 // max(flops, 1)) if isinstance(flops, int) else 1
 
 
-def choose_tile(target: Any, dtype: DType, k: Index) -> Tile:
+def choose_tile(target: Any, dtype: DType, n: Index, k: Index) -> Tile:
     """Return the micro-kernel for a machine: `target` has `vector_bytes` and `vector_registers` (or is None)."""
     lanes = max(1, getattr(target, "vector_bytes", 64) // dtype.itemsize)
-    rows, columns = (8 if getattr(target, "vector_registers", 32) >= 32 else 6), 2 * lanes
+    rows = 8 if getattr(target, "vector_registers", 32) >= 32 else 6
+    columns = lanes if isinstance(n, int) and n <= lanes else 2 * lanes
     depth = max(16, _PANEL_BYTES // (columns * dtype.itemsize))
     if isinstance(k, int):
         blocks = max(1, -(-k // (depth + depth // 8)))  # blocks of one length, rather than a short last one

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Union
+from typing import Any
 
 from plait.core.dtype import DType, bool_, int64
 from plait.core.errors import InternalError
@@ -141,8 +141,8 @@ class Expr:
         return self if dtype is self.dtype else make("bitcast", (self,), dtype)
 
 
-Value = Union[Expr, bool, int, float]
-Index = Union[Expr, int]
+Value = Expr | bool | int | float
+Index = Expr | int
 _INTERNED: dict[Any, Expr] = {}
 
 
@@ -206,7 +206,7 @@ def binary(op: str, a: Expr, b: Expr) -> Expr:
     return make(op, (a, b), bool_ if op in COMPARE else a.dtype)
 
 
-_PYTHON = {
+_PYTHON: dict[str, Any] = {
     "add": lambda x, y: x + y, "sub": lambda x, y: x - y, "mul": lambda x, y: x * y,
     "min": min, "max": max, "and": lambda x, y: x & y, "or": lambda x, y: x | y, "xor": lambda x, y: x ^ y,
     "eq": lambda x, y: x == y, "ne": lambda x, y: x != y, "lt": lambda x, y: x < y, "le": lambda x, y: x <= y,
@@ -282,7 +282,13 @@ def select(condition: Expr, a: Expr, b: Expr) -> Expr:
 
 def cast(x: Expr, dtype: DType) -> Expr:
     """Convert a value to another compute dtype."""
-    return x if dtype is x.dtype else const(x.attr, dtype) if x.op == "const" and x.dtype is int64 else make("cast", (x,), dtype)
+    return (
+        x
+        if dtype is x.dtype
+        else const(x.attr, dtype)
+        if x.op == "const" and x.dtype is int64
+        else make("cast", (x,), dtype)
+    )
 
 
 class Buffer:
@@ -414,7 +420,7 @@ class Allocate:
     buffer: Buffer
 
 
-Statement = Union[For, While, If, Declare, Assign, Accumulate, Store, Allocate]
+Statement = For | While | If | Declare | Assign | Accumulate | Store | Allocate
 
 
 @dataclass(slots=True)

@@ -92,7 +92,7 @@ def is_spaced(c: Convolution) -> bool:
 def convolve(b: Builder, c: Convolution) -> None:
     """y as a matrix product for each group: weights times patches, with the patches of a panel packed on the way."""
     k = product([c.inputs, *c.taps])
-    tile = choose_tile(c.target, c.dtype, k)
+    tile = choose_tile(c.target, c.dtype, c.images * product(c.out), k)
     patches = _Direct(b, c, tile) if all(w.is_trivial for w in c.windows) else _Patches(b, c, tile)
 
     def read(group: Index, o: Index, at: Index) -> Any:
@@ -271,7 +271,7 @@ class _Patches(_Pixels):
 def weigh(b: Builder, c: Convolution) -> None:
     """The gradient of the weights as a matrix product for each group: y times patches, summed over all pixels."""
     k = c.images * product(c.out)
-    tile = choose_tile(c.target, c.dtype, k)
+    tile = choose_tile(c.target, c.dtype, product([c.inputs, *c.taps]), k)
     if all(w.is_trivial for w in c.windows):
         _weigh_pointwise(b, c, tile)
         return

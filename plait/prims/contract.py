@@ -217,7 +217,7 @@ def _oriented(site: Any, x: _Operands) -> _Operands:
 
 def _packed(site: Any, x: _Operands) -> None:
     b, dtype = site.builder, site.out.dtype.compute
-    tile = choose_tile(site.target, dtype, x.k)
+    tile = choose_tile(site.target, dtype, x.n, x.k)
     along_m, along_k = x.runs_along("a")
     layout, pack_a = (column_packer if along_m and not along_k else row_packer)(b, tile, x.a, x.m)
     pack_b = panel_packer(b, tile, x.b, x.n)

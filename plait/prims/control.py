@@ -21,7 +21,9 @@ _TESTED = Waived("tested by programs with bodies in tests/transforms")
 
 def _match(what: str, received: Sequence[Aval], expected: Sequence[Aval]) -> None:
     if list(received) != list(expected):
-        text = message(what, list(received), list(expected), "return values of these shapes and dtypes; convert with .to(dtype)")
+        text = message(
+            what, list(received), list(expected), "return values of these shapes and dtypes; convert with .to(dtype)"
+        )
         raise (ShapeError if [a.shape for a in received] != [a.shape for a in expected] else DTypeError)(text)
 
 
@@ -42,7 +44,7 @@ def _cond_linearize(node: Node, tangents: Sequence[Any]) -> tuple[Node, list[Any
     mask = [t is not None for t in tangents[1:]]
     parts = [split(node.params[k], mask) for k in ("true", "false")]
     bodies, linear = [], []
-    count = len(node.aval)  # type: ignore[arg-type]
+    count = len(node.avals)
     used = [any(p[2][i] is not None for p in parts) for i in range(count)]
     stored = [[r.aval for r in p[3]] for p in parts]
     for which, (results, holders, outs, kept) in enumerate(parts):
@@ -50,8 +52,10 @@ def _cond_linearize(node: Node, tangents: Sequence[Any]) -> tuple[Node, list[Any
         both = kept + others if which == 0 else others + kept
         bodies.append(Graph(node.params[("true", "false")[which]].inputs, results + both))
         stand_ins = [[placeholder(a) for a in s] for s in stored]
-        tangent_inputs = [h if h is not None else placeholder(o.aval) for h, o, m in zip(holders, operands, mask) if m]
-        selected = [instantiate(o, a) for o, a, u in zip(outs, node.aval, used, strict=True) if u]
+        tangent_inputs = [
+            h if h is not None else placeholder(o.aval) for h, o, m in zip(holders, operands, mask, strict=True) if m
+        ]
+        selected = [instantiate(o, a) for o, a, u in zip(outs, node.avals, used, strict=True) if u]
         inner = inline(Graph([*kept, *tangent_inputs], selected), [*stand_ins[which], *tangent_inputs])
         linear.append(Graph([*stand_ins[0], *stand_ins[1], *tangent_inputs], inner))
     forward = P.cond(predicate, *operands, true=bodies[0], false=bodies[1])
@@ -71,14 +75,16 @@ def _transposed(body: Graph, linear: Sequence[bool], cotangents: Sequence[Node])
 
 def _relinear(body: Graph, linear: Sequence[bool]) -> Graph:
     """The body on fresh inputs, the linear ones marked so that transposition finds them."""
-    from_inputs = [linear_placeholder(i.aval) if flag else placeholder(i.aval) for i, flag in zip(body.inputs, linear, strict=True)]
+    from_inputs = [
+        linear_placeholder(i.aval) if flag else placeholder(i.aval) for i, flag in zip(body.inputs, linear, strict=True)
+    ]
     return Graph(from_inputs, inline(body, from_inputs))
 
 
 def _cond_transpose(node: Node, cotangent: list[Any], linear: Sequence[bool]) -> list[Any]:
     flags = linear[1:]
     others = [i for i, flag in zip(node.inputs[1:], flags, strict=True) if not flag]
-    values = [instantiate(c, a) for c, a in zip(cotangent, node.aval, strict=True)]
+    values = [instantiate(c, a) for c, a in zip(cotangent, node.avals, strict=True)]
     branches = []
     for key in ("true", "false"):
         body = _relinear(node.params[key], flags)
@@ -203,7 +209,7 @@ def _all_batched(out: Node, flags: Sequence[bool], size: int) -> Node:
 
 while_loop = Primitive(
     "while_loop", kind="call", aval=_while_aval, lower=_BY_PROGRAM, jvp=_while_jvp,
-    transpose=Waived("a while loop has no known number of steps to go back over; use scan or fori_loop with a fixed length"),
+    transpose=Waived("a while loop has no known number of steps to go back over; use a fixed length"),
     batch=_while_batch, shard=_WHOLE, cost=Waived("the number of steps is known only at run time"),
     domain=_TESTED, oracle=_TESTED, multi=True,
 )  # fmt: skip
@@ -225,7 +231,9 @@ def _scan_aval(
     return (*carry, *[a.with_shape((length, *a.shape)) for a in body.avals[num_carry:]])
 
 
-def _scan(node: Node, operands: Sequence[Node], body: Graph, num_consts: int, num_carry: int, flip: bool = False) -> Node:
+def _scan(
+    node: Node, operands: Sequence[Node], body: Graph, num_consts: int, num_carry: int, flip: bool = False
+) -> Node:
     return P.scan(
         *operands, body=body, length=node.params["length"], num_consts=num_consts, num_carry=num_carry,
         reverse=node.params["reverse"] != flip,
@@ -253,7 +261,7 @@ def _scan_linearize(node: Node, tangents: Sequence[Any]) -> tuple[Node, list[Any
     fixed = [r for r in kept if r in body.inputs[:n]]
     stacked = [r for r in kept if r not in fixed]
     forward = _scan(node, node.inputs, Graph(body.inputs, [*results, *stacked]), n, c)
-    count = len(node.aval)  # type: ignore[arg-type]
+    count = len(node.avals)
     saved = [forward[count + i] for i in range(len(stacked))]
     h_const, h_carry, h_xs = _scan_parts(node, holders)
     live = [i for i, a in enumerate(active) if a]
@@ -263,7 +271,7 @@ def _scan_linearize(node: Node, tangents: Sequence[Any]) -> tuple[Node, list[Any
         *stacked, *[h for h in h_xs if h is not None],
     ]  # fmt: skip
     stand_ins = {r: placeholder(r.aval) for r in kept}
-    linear_outputs = [*[instantiate(outs[i], node.aval[i]) for i in live], *[outs[i] for i in ys]]  # type: ignore[index]
+    linear_outputs = [*[instantiate(outs[i], node.avals[i]) for i in live], *[outs[i] for i in ys]]
     inner = inline(Graph(linear_inputs, linear_outputs), [stand_ins.get(i, i) for i in linear_inputs])
     linear_body = Graph([stand_ins.get(i, i) for i in linear_inputs], inner)
     fixed_values = [node.inputs[body.inputs.index(r)] for r in fixed]
@@ -288,7 +296,7 @@ def _scan_transpose(node: Node, cotangent: list[Any], linear: Sequence[bool]) ->
     flags = [*l_const, *[True] * c, *l_xs]
     body = _relinear(node.params["body"], flags)
     b_const, _, b_xs = _scan_parts(node, body.inputs)
-    values = [instantiate(t, a) for t, a in zip(cotangent, node.aval, strict=True)]
+    values = [instantiate(t, a) for t, a in zip(cotangent, node.avals, strict=True)]
     ct_carry, ct_ys = values[:c], values[c:]
     sums = [i for i, flag in zip(consts, l_const, strict=True) if flag]
     in_carry, in_sums = [placeholder(v.aval) for v in ct_carry], [placeholder(s.aval) for s in sums]

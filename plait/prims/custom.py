@@ -9,12 +9,7 @@ from plait.core.aval import Aval
 from plait.core.graph import Graph, Node, inline, placeholder
 from plait.core.primitive import P, Primitive, Waived
 from plait.transforms.batch import batch, batch_graph, broadcast_to_batch
-from plait.transforms.differentiate import (
-    instantiate,
-    linear_placeholder,
-    linearize,
-    transpose,
-)
+from plait.transforms.differentiate import instantiate, linear_placeholder, linearize, transpose
 
 Rule = Callable[..., Any]
 _BY_PROGRAM = Waived("the compiler inlines the body")
@@ -53,7 +48,9 @@ def batched_rule(rule: Rule, flags: Sequence[bool] | None, size: int) -> Rule:
 
 
 def _custom_jvp_jvp(node: Node, tangents: Sequence[Any]) -> Any:
-    return node.params["rule"](*node.inputs, *[instantiate(t, i.aval) for t, i in zip(tangents, node.inputs, strict=True)])
+    return node.params["rule"](
+        *node.inputs, *[instantiate(t, i.aval) for t, i in zip(tangents, node.inputs, strict=True)]
+    )
 
 
 def _custom_jvp_batch(node: Node, inputs: Sequence[Node], batched: Sequence[bool], size: int) -> Node:
@@ -70,13 +67,13 @@ custom_jvp = _call_primitive(
 
 
 def _custom_vjp_jvp(node: Node, tangents: Sequence[Any]) -> list[Any]:
-    count = len(node.aval)  # type: ignore[arg-type]
+    count = len(node.avals)
     residual = node.params["forward"](*node.inputs)[count:]
     present = [instantiate(t, i.aval) for t, i in zip(tangents, node.inputs, strict=True)]
     out = P.custom_vjp_tangent(
         *residual, *present, avals=node.aval, backward=node.params["backward"], num_residuals=len(residual)
     )
-    return [out[i] if a.dtype.is_inexact else None for i, a in enumerate(node.aval)]  # type: ignore[arg-type]
+    return [out[i] if a.dtype.is_inexact else None for i, a in enumerate(node.avals)]  # type: ignore[arg-type]
 
 
 def _custom_vjp_batch(node: Node, inputs: Sequence[Node], batched: Sequence[bool], size: int) -> Node:
@@ -100,7 +97,7 @@ custom_vjp = _call_primitive(
 
 def _tangent_transpose(node: Node, cotangent: list[Any], linear: Sequence[bool]) -> list[Any]:
     n = node.params["num_residuals"]
-    values = [instantiate(c, a) for c, a in zip(cotangent, node.aval, strict=True)]
+    values = [instantiate(c, a) for c, a in zip(cotangent, node.avals, strict=True)]
     return [None] * n + list(node.params["backward"](*node.inputs[:n], *values))
 
 
@@ -131,7 +128,7 @@ def _checkpoint_jvp(node: Node, tangents: Sequence[Any]) -> list[Any]:
 
 def _checkpoint_transpose(node: Node, cotangent: list[Any], linear: Sequence[bool]) -> list[Any]:
     """Recompute behind a barrier on the cotangents, so that it happens late and is not merged with the forward."""
-    values = [instantiate(c, a) for c, a in zip(cotangent, node.aval, strict=True)]
+    values = [instantiate(c, a) for c, a in zip(cotangent, node.avals, strict=True)]
     kept = [i for i, flag in zip(node.inputs, linear, strict=True) if not flag]
     held = P.barrier(*kept, *values)
     recomputed = iter([held[i] for i in range(len(kept))])
@@ -172,7 +169,7 @@ def _callback_batch(node: Node, inputs: Sequence[Node], batched: Sequence[bool],
     xs = [x if b else broadcast_to_batch(x, size) for x, b in zip(inputs, batched, strict=True)]
     holders = [placeholder(i.aval) for i in node.inputs]
     call = P.callback(*holders, **node.params)
-    body = Graph(holders, [call[i] for i in range(len(node.aval))])  # type: ignore[arg-type]
+    body = Graph(holders, [call[i] for i in range(len(node.avals))])
     return P.scan(*xs, body=body, length=size, num_consts=0, num_carry=0, reverse=False)
 
 

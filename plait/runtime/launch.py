@@ -47,9 +47,7 @@ class Executable:
         for step, kernel in zip(plan.steps, loaded, strict=True):
             if kernel is not None:
                 assert isinstance(step, Launch)
-                step.workspaces = [
-                    Value(evaluate_size(size, step.scalars), "temporary") for size in kernel.workspaces
-                ]
+                step.workspaces = [Value(evaluate_size(size, step.scalars), "temporary") for size in kernel.workspaces]
         plan.place()
         builder = ProgramBuilder()
         slots: dict[Value, int] = {}

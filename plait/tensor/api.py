@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from plait.tensor import indexing, methods  # noqa: F401  (they attach the methods of Tensor)
+from plait.tensor import methods as _methods  # noqa: F401  (attaches the methods of Tensor)
 from plait.tensor.contraction import (
     dot,
     einsum,

@@ -10,23 +10,12 @@ from typing import Any
 from plait.core import tree
 from plait.core.dtype import int64
 from plait.core.errors import ArgumentError, ArgumentTypeError, DTypeError, GradientError, ShapeError, message
-from plait.core.graph import (
-    FREED,
-    REQUIRES_GRAD,
-    TRACED,
-    Node,
-    full,
-    placeholder,
-    recorder,
-    substitute,
-    toposort,
-)
+from plait.core.graph import FREED, REQUIRES_GRAD, TRACED, Node, full, placeholder, recorder, substitute, toposort
 from plait.core.primitive import P
 from plait.tensor import lazy
 from plait.tensor.tensor import Tensor, node_of, to_node, wrap
 from plait.transforms.batch import batch, broadcast_to_batch
-from plait.transforms.differentiate import between, instantiate, linearize as linearize_nodes
-from plait.transforms.differentiate import pull_back, push_forward
+from plait.transforms.differentiate import between, instantiate, linearize as linearize_nodes, pull_back, push_forward
 
 Function = Callable[..., Any]
 
@@ -192,7 +181,9 @@ def as_tensors(values: Sequence[Any], what: str) -> list[Tensor]:
                 result.append(wrap(to_node(v, None)))
             except (TypeError, ValueError):
                 fix = "pass tensors, arrays or numbers, or hide other values in a closure"
-                raise ArgumentTypeError(message(f"{what} takes pytrees of tensors", type(v).__name__, None, fix)) from None
+                raise ArgumentTypeError(
+                    message(f"{what} takes pytrees of tensors", type(v).__name__, None, fix)
+                ) from None
     return result
 
 
@@ -208,7 +199,9 @@ def _differentiable(tensors: Sequence[Tensor], what: str) -> list[Node]:
 class _Call:
     """One call of a function under differentiation: which arguments are variables, and the recorded outputs."""
 
-    def __init__(self, function: Function, args: Sequence[Any], kwargs: dict[str, Any], argnums: Any, what: str) -> None:
+    def __init__(
+        self, function: Function, args: Sequence[Any], kwargs: dict[str, Any], argnums: Any, what: str
+    ) -> None:
         numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
         for k in numbers:
             if not isinstance(k, int) or not -len(args) <= k < len(args):
@@ -267,7 +260,9 @@ def value_and_grad(function: Function, argnums: int | Sequence[int] = 0, has_aux
 def _scalar_output(output: Any) -> Node:
     if not isinstance(output, Tensor):
         fix = "return the loss; with has_aux=True a pair (loss, aux)"
-        raise ArgumentTypeError(message("grad needs a function that returns a scalar tensor", type(output).__name__, None, fix))
+        raise ArgumentTypeError(
+            message("grad needs a function that returns a scalar tensor", type(output).__name__, None, fix)
+        )
     node = node_of(output)
     if node.shape != ():
         fix = "reduce it with .sum() or .mean(), or use jacrev or vjp"
@@ -295,6 +290,7 @@ def grad(function: Function, argnums: int | Sequence[int] = 0, has_aux: bool = F
 
 
 def output_nodes(output: Any, what: str) -> tuple[list[Node], tree.TreeDef]:
+    """Return the nodes of what a transformed function returned, and its structure."""
     leaves, treedef = tree.flatten(output)
     return [node_of(t) for t in as_tensors(leaves, f"the result of the function given to {what}")], treedef
 

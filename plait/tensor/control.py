@@ -189,6 +189,6 @@ def pure_callback(function: Callable[..., Any], results: Any, *args: Any) -> Any
 
 
 def _is_spec(value: Any) -> bool:
-    return isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], tuple) and not isinstance(value[1], tuple)
-
-
+    return (
+        isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], tuple) and not isinstance(value[1], tuple)
+    )

@@ -208,7 +208,3 @@ def _capsule_of(x: Any) -> Any:
         return x.__dlpack__(max_version=(1, 0))
     except TypeError:  # a producer from before versions
         return x.__dlpack__()
-
-
-Tensor.__dlpack__ = export
-Tensor.__dlpack_device__ = device

@@ -40,6 +40,7 @@ class Plan:
 
 
 _FULL = slice(None)
+_BOUNDS = {int, type(None)}
 
 
 def parse(x: Tensor, index: Any) -> Plan:
@@ -50,17 +51,46 @@ def parse(x: Tensor, index: Any) -> Plan:
         ShapeError: too many indices, or a mask of another shape.
         ArgumentTypeError: something that cannot index.
     """
-    items = [_item(i) for i in (index if isinstance(index, tuple) else (index,))]
+    items = index if isinstance(index, tuple) else (index,)
+    key = _basic_key(items)
+    plan = None if key is None else _plans.get((x.shape, key))
+    if plan is None:
+        plan = _parse(x.shape, [_item(i) for i in items])
+        if key is not None:
+            if len(_plans) > 4096:
+                _plans.clear()
+            _plans[x.shape, key] = plan
+    return plan
+
+
+_plans: dict[Any, Plan] = {}
+
+
+def _basic_key(items: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    """Return a key for a basic index (a slice itself cannot be hashed), or None for another index."""
+    key: list[Any] = []
+    for item in items:
+        kind = type(item)
+        if kind is int or item is None or item is Ellipsis:
+            key.append(item)
+        elif kind is slice and {type(item.start), type(item.stop), type(item.step)} <= _BOUNDS:
+            key.append((item.start, item.stop, item.step))
+        else:
+            return None
+    return tuple(key)
+
+
+def _parse(shape: tuple[int, ...], items: list[Any]) -> Plan:
     used = sum(_consumed(i) for i in items)
-    if used > x.ndim:
+    if used > len(shape):
         text = "Too many indices"
-        raise ShapeError(message(text, f"{used} for a tensor of shape {x.shape}", f"at most {x.ndim}"))
+        raise ShapeError(message(text, f"{used} for a tensor of shape {shape}", f"at most {len(shape)}"))
     dots = [k for k, i in enumerate(items) if i is Ellipsis]
     if len(dots) > 1:
         raise ShapeError(message("An index can have one Ellipsis", f"{len(dots)} of them"))
     at = dots[0] if dots else len(items)
-    items[at : at + len(dots)] = [_FULL] * (x.ndim - used)
-    return _Planner(x.shape).plan(items)
+    items[at : at + len(dots)] = [_FULL] * (len(shape) - used)
+    return _Planner(shape).plan(items)
 
 
 def _item(item: Any) -> Any:
@@ -337,7 +367,3 @@ def _scattered(node: Node, plan: Plan, value: Node) -> Node:
         value = P.transpose(value, permutation=order)
     result = P.scatter_set(flat, value, *indices, axes=tuple(axes))
     return result if shape == node.shape else P.reshape(result, shape=node.shape)
-
-
-Tensor.__getitem__ = getitem
-Tensor.__setitem__ = setitem

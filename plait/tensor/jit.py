@@ -115,9 +115,7 @@ class _Entry:
         self.inline = any(n.flags & (REQUIRES_GRAD | TRACED) for n in self.out_nodes)
         outputs = [*self.out_nodes, *[n for _, n in changed], *[node_of(g) for _, g in fresh]]
         self.staged, self.holders = outputs, holders
-        self.captured = [
-            n for n in toposort(outputs, lazy.has_value) if n.value is not None and n.prim is not CONSTANT
-        ]
+        self.captured = [n for n in toposort(outputs, lazy.has_value) if n.value is not None and n.prim is not CONSTANT]
         self.cells = [_owner(n) for n in self.captured]
         self.changed = [t for t, _ in changed]
         self.fresh = [t for t, _ in fresh]
@@ -178,7 +176,7 @@ class _Entry:
 
     @functools.cached_property
     def changed_set(self) -> Any:
-        return {t: None for t in self.changed}
+        return dict.fromkeys(self.changed)
 
     def run(self, leaves: Sequence[Any], slots: Sequence[int]) -> Any:
         """Run on new arguments; returns the results in the structure that the function returned."""

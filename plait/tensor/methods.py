@@ -7,8 +7,17 @@ from functools import wraps
 from typing import Any
 
 from plait.core.dtype import as_dtype
-from plait.tensor import contraction, functions, rearranging, reductions, selection, shaping
-from plait.tensor.indexing import setitem
+from plait.tensor import (
+    contraction,
+    dlpack,
+    functions,
+    indexing,
+    rearranging,
+    reductions,
+    repr,
+    selection,
+    shaping,
+)
 from plait.tensor.operators import BINARY, assign, operator_method
 from plait.tensor.shaping import astype, broadcast_to
 from plait.tensor.tensor import Tensor, node_of, to_node, wrap, write
@@ -101,14 +110,9 @@ def _divmod(x: Any, y: Any) -> tuple[Tensor, Tensor]:
 
 def _assigning(view: Callable[[Tensor], Tensor]) -> Callable[[Tensor, Any], None]:
     def assign_to(self: Tensor, value: Any) -> None:
-        setitem(view(self), ..., value)
+        indexing.setitem(view(self), ..., value)
 
     return assign_to
-
-
-def _named(name: str, method: Any) -> None:
-    method.__name__ = name
-    setattr(Tensor, name, method)
 
 
 def _attach() -> None:
@@ -120,9 +124,9 @@ def _attach() -> None:
     for method in (copy_, fill_, zero_, type_as, cpu):
         setattr(Tensor, method.__name__, method)
     for name, dtype in _CONVERSIONS.items():
-        _named(name, _convert_to(dtype))
+        setattr(Tensor, name, _convert_to(dtype))
     for name, method in _OPERATORS.items():
-        _named(name, method)
+        setattr(Tensor, name, method)
     for name, function in _PROPERTIES.items():
         setattr(Tensor, name, property(function, _assigning(function)))
 
@@ -133,12 +137,17 @@ _CONVERSIONS = {
     "cdouble": "complex128",
 }  # fmt: skip
 _OPERATORS = {
-    "repeat": lambda self, *sizes: rearranging.tile(self, *sizes),
-    "t": lambda self: shaping.permute(self, tuple(range(self.ndim))[::-1]),
-    "__neg__": lambda self: functions.negative(self),
-    "__pos__": lambda self: functions.positive(self),
-    "__abs__": lambda self: functions.abs(self),
-    "__invert__": lambda self: functions.bitwise_not(self),
+    "repeat": rearranging.tile,
+    "t": shaping.transpose,
+    "__repr__": repr.represent,
+    "__getitem__": indexing.getitem,
+    "__setitem__": indexing.setitem,
+    "__dlpack__": dlpack.export,
+    "__dlpack_device__": dlpack.device,
+    "__neg__": functions.negative,
+    "__pos__": functions.positive,
+    "__abs__": functions.abs,
+    "__invert__": functions.bitwise_not,
     "__matmul__": operator_method(contraction.matmul),
     "__rmatmul__": operator_method(contraction.matmul, reflected=True),
     "__imatmul__": lambda self, other: assign(self, contraction.matmul(self, other), "@="),
@@ -146,7 +155,7 @@ _OPERATORS = {
     "__rdivmod__": operator_method(_divmod, reflected=True),
 }
 _PROPERTIES = {
-    "T": lambda self: shaping.permute(self, tuple(range(self.ndim))[::-1]),
+    "T": shaping.transpose,
     "mT": shaping.matrix_transpose,
     "H": lambda self: functions.conj(shaping.matrix_transpose(self)),
     "real": shaping.real,

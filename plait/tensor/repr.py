@@ -104,7 +104,3 @@ def _float_writer(shown: np.ndarray[Any, Any]) -> Callable[[Any], str]:
     if whole:
         return lambda v: f"{v:.0f}." if np.isfinite(v) else str(v)
     return lambda v: f"{v:.{digits}f}" if np.isfinite(v) else str(v)
-
-
-Tensor.__repr__ = represent
-Tensor.__str__ = represent

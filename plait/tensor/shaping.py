@@ -56,14 +56,15 @@ def reshape(x: Any, *shape: Any) -> Tensor:
     """
     x = as_operand(x, "reshape")
     wanted = shape_of(shape)
-    known = prod(s for s in wanted if s != -1)
-    unknown = wanted.count(-1)
-    if unknown == 1 and known and x.numel() % known == 0:
-        wanted = tuple(x.numel() // known if s == -1 else s for s in wanted)
-    if any(s < 0 for s in wanted) or prod(wanted) != x.numel():
+    count = x.numel()
+    if -1 in wanted:
+        known = -prod(wanted)
+        if known and count % known == 0:
+            wanted = tuple([count // known if s == -1 else s for s in wanted])
+    if prod(wanted) != count or wanted and min(wanted) < 0:
         fix = "the product of the sizes must be the number of elements; at most one size may be -1"
         text = "Cannot reshape to another number of elements"
-        raise ShapeError(message(text, f"{wanted} for a tensor of shape {x.shape}", f"{x.numel()} elements", fix))
+        raise ShapeError(message(text, f"{wanted} for a tensor of shape {x.shape}", f"{count} elements", fix))
     return _reshaped(x, wanted)
 
 

@@ -113,7 +113,7 @@ class Recorded:
 
     def unflatten(self, node: Node) -> Any:
         """The results of a node of several results, in the structure that the function returned."""
-        return tree.unflatten(self.treedef, [wrap(node[k]) for k in range(len(node.aval))])  # type: ignore[arg-type]
+        return tree.unflatten(self.treedef, [wrap(node[k]) for k in range(len(node.avals))])
 
 
 def _alias(node: Node) -> Node:
@@ -248,9 +248,7 @@ class custom_vjp:  # noqa: N801 - a decorator
             return [*_cotangents(found, args), *[None] * len(recorded.captured)]
 
         inputs = [*recorded.inputs, *recorded.captured]
-        node = P.custom_vjp(
-            *inputs, body=_detached_body(recorded.graph), forward=on_forward, backward=on_backward
-        )
+        node = P.custom_vjp(*inputs, body=_detached_body(recorded.graph), forward=on_forward, backward=on_backward)
         return recorded.unflatten(node)
 
 

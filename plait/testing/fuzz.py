@@ -18,7 +18,7 @@ import argparse
 import ctypes
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,19 +26,19 @@ import numpy as np
 import plait.prims  # noqa: F401 - registers every primitive
 from plait.compiler.kernels import Source
 from plait.compiler.pipeline import Jump, Label, Launch, Plan, Value, compile_nodes
-from plait.core.dtype import DType
-from plait.ir.loop import Accumulate, Kernel, walk
+from plait.ir.loop import Accumulate, Buffer, Kernel, walk
 from plait.runtime.buffer import from_numpy, to_numpy
 from plait.runtime.code import evaluate_size, load_kernel, target
 from plait.runtime.launch import Executable
-from plait.testing.lanes import run_kernel, uninitialized
-from plait.testing.laws import epsilon
+from plait.testing.lanes import run_kernel
 from plait.testing.samples import random_program
 
 Array = Any
 _FUNCTION = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
 _KEPT_KERNELS = 4096
 _kernels: dict[str, Kernel] = {}
+Memory = dict[Value, Array]
+"""The bytes of each value of a plan."""
 
 
 def check(seed: int) -> None:
@@ -60,14 +60,29 @@ def _check_plan(outputs: Sequence[Any], leaves: Sequence[Any], arrays: Sequence[
     plan = compile_nodes(outputs, leaves, fused)
     buffers = Executable(plan).run([from_numpy(a, copy=True) for a in arrays])
     found = [to_numpy(b, o.dtype.numpy, o.shape).copy() for b, o in zip(buffers, outputs, strict=True)]
-    stepped = _run_steps(plan, arrays)
+    stepped = _run_steps(plan, arrays, _launch)
     for k, (whole, single, node) in enumerate(zip(found, stepped, outputs, strict=True)):
-        _expect_bits(whole, single.view(node.dtype.numpy).reshape(node.shape), f"output {k}, as one program and in steps")
+        expect_bits(
+            whole, single.view(node.dtype.numpy).reshape(node.shape), f"output {k}, as one program and in steps"
+        )
     return found
 
 
-def _run_steps(plan: Plan, arrays: Sequence[Array]) -> list[Array]:
-    """Run a plan step by step with memory of its own for each value; check each kernel on the way."""
+def kernels_of(seed: int) -> list[tuple[Source, list[Array], dict[str, int]]]:
+    """Return the kernels of the fused program of `seed`, each with its arrays as they are before it runs."""
+    found = []
+
+    def visit(step: Launch, memory: Memory) -> None:
+        found.append((step.source, [a.copy() for a in _views(step, memory)], step.scalars))
+        _run_native(step, memory)
+
+    program = random_program(seed)
+    _run_steps(compile_nodes(program.outputs, program.leaves), program.arrays, visit)
+    return found
+
+
+def _run_steps(plan: Plan, arrays: Sequence[Array], visit: Callable[[Launch, Memory], None]) -> list[Array]:
+    """Walk the steps of a plan with memory of its own for each value; `visit` runs the kernels."""
     memory = {v: _aligned(a) for v, a in zip(plan.inputs, arrays, strict=True)}
     for value in plan.values:
         memory.setdefault(value, _allocate(value.nbytes))
@@ -77,7 +92,7 @@ def _run_steps(plan: Plan, arrays: Sequence[Array]) -> list[Array]:
         step = plan.steps[k]
         k += 1
         if isinstance(step, Launch):
-            _launch(step, memory)
+            visit(step, memory)
         elif isinstance(step, Jump):
             if step.unless is None or not memory[step.unless][0]:
                 k = places[id(step.label)]
@@ -100,38 +115,37 @@ def _allocate(nbytes: int) -> Array:
     return block[start : start + max(64, nbytes)]
 
 
-def _launch(step: Launch, memory: dict[Value, Array]) -> None:
+def _arguments(kernel: Kernel) -> list[Buffer]:
+    return [b for b in kernel.functions[0].buffers if b.space != "workspace"] if kernel.functions else []
+
+
+def _views(step: Launch, memory: Memory) -> list[Array]:
+    """The values of a step as arrays of the storage dtypes that its kernel declares."""
+    pairs = zip(_arguments(written(step.source)), step.values, strict=False)
+    return [memory[v][: v.nbytes].view(b.dtype.numpy) for b, v in pairs]
+
+
+def _launch(step: Launch, memory: Memory) -> None:
     """Run one kernel as machine code and interpreted, on the same inputs."""
-    kernel = _written(step.source)
-    functions = kernel.functions
-    arguments = [b for b in functions[0].buffers if b.space != "workspace"] if functions else []
-    if not functions:
-        return
-    views = [memory[v][: v.nbytes].view(b.dtype.numpy) for b, v in zip(arguments, step.values, strict=True)]
-    expected = [
-        uninitialized(b.dtype, len(v)) if b.space == "output" and not _reads_back(step, b.name) else v.copy()
-        for b, v in zip(arguments, views, strict=True)
-    ]
-    run_kernel(kernel, expected, step.scalars)
+    kernel = written(step.source)
+    arguments, views = _arguments(kernel), _views(step, memory)
     before = [v.copy() for v in views]
+    expected = [v.copy() for v in views]
+    run_kernel(kernel, expected, step.scalars)
     _run_native(step, memory)
     inexact = _accumulates(kernel)
     for buffer, view, old, want in zip(arguments, views, before, expected, strict=True):
         what = f"{buffer!r} of\n{step.source.key}\n {step.scalars}"
         if buffer.space == "input":
-            _expect_bits(view, old, f"an input was written: {what}")
+            expect_bits(view, old, f"an input was written: {what}")
         elif inexact and buffer.dtype.is_inexact:
             _expect_near(view, want, _slack(before, view), f"machine code and interpreter: {what}")
         else:
-            _expect_bits(view, want, f"machine code and interpreter: {what}")
+            expect_bits(view, want, f"machine code and interpreter: {what}")
 
 
-def _reads_back(step: Launch, name: str) -> bool:
-    """Whether a kernel of the program itself updates memory in place."""
-    return step.source.key.startswith("program:") and name in ("counter", "more", "result")
-
-
-def _written(source: Source) -> Kernel:
+def written(source: Source) -> Kernel:
+    """Return the loop IR of a kernel."""
     found = _kernels.get(source.key)
     if found is None:
         if len(_kernels) >= _KEPT_KERNELS:
@@ -140,7 +154,7 @@ def _written(source: Source) -> Kernel:
     return found
 
 
-def _run_native(step: Launch, memory: dict[Value, Array]) -> None:
+def _run_native(step: Launch, memory: Memory) -> None:
     loaded = load_kernel(step.source)
     arrays = [memory[v] for v in step.values]
     arrays += [_allocate(evaluate_size(size, step.scalars)) for size in loaded.workspaces]
@@ -170,14 +184,18 @@ def _slack(inputs: Sequence[Array], result: Array) -> float:
         if a.dtype.kind in "fV" and a.size:
             wide = np.abs(a.astype(np.float64))
             largest = max(largest, float(wide[np.isfinite(wide) & (wide < 1e6)].max(initial=0.0)))
-            rough = max(rough, 2.0**-7 if a.dtype.itemsize == 2 and a.dtype.kind == "V" else float(np.finfo(a.dtype).eps))
+            rough = max(
+                rough, 2.0**-7 if a.dtype.itemsize == 2 and a.dtype.kind == "V" else float(np.finfo(a.dtype).eps)
+            )
             count = max(count, a.size)
     return 64 * rough * largest**2 * count**0.5
 
 
-def _expect_bits(got: Array, want: Array, what: str) -> None:
+def expect_bits(got: Array, want: Array, what: str) -> None:
     """Raise `AssertionError` unless two arrays are the same bits, all NaNs being one."""
-    same = got.view(np.uint8).tobytes() == want.view(np.uint8).tobytes() if got.ndim else got.tobytes() == want.tobytes()
+    same = (
+        got.view(np.uint8).tobytes() == want.view(np.uint8).tobytes() if got.ndim else got.tobytes() == want.tobytes()
+    )
     if same:
         return
     wide, reference = (np.reshape(a, -1) for a in (got, want))
@@ -195,14 +213,14 @@ def _expect_near(got: Array, want: Array, error: float, what: str) -> None:
     else:
         wide, reference = (a.astype(np.complex128 if a.dtype.kind == "c" else np.float64) for a in (got, want))
         with np.errstate(all="ignore"):
-            apart = np.where((wide == reference) | (np.isnan(wide) & np.isnan(reference)), 0.0, np.abs(wide - reference))
+            apart = np.where(
+                (wide == reference) | (np.isnan(wide) & np.isnan(reference)), 0.0, np.abs(wide - reference)
+            )
     allowed = 4 * error
     if apart.size and not (apart <= allowed).all():
         k = np.unravel_index(int(np.argmax(~(apart <= allowed))), apart.shape)
         place = tuple(int(i) for i in k)
         raise AssertionError(f"{what}: at {place} got {got[k]!r}, expected {want[k]!r}, allowed {allowed:.3g}")
-
-
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

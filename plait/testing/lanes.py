@@ -32,6 +32,7 @@ from plait.ir.loop import (
     Store,
     Variable,
     While,
+    const,
     walk,
 )
 
@@ -42,11 +43,15 @@ PATTERN = 0xA5
 def run_kernel(kernel: Kernel, arrays: Sequence[Array], scalars: Mapping[str, int]) -> None:
     """Execute all functions of a kernel; `arrays` are its flat input and output arrays, in order."""
     given = dict(zip([b for b in _arguments(kernel) if b.space != "workspace"], arrays, strict=True))
-    for w in kernel.workspaces:
-        size = int(evaluate(w.size, {}, lambda e, _: scalars[e.attr])) if isinstance(w.size, Expr) else w.size
-        given[w] = uninitialized(w.dtype, size)
+    given.update(workspaces_of(kernel, scalars))
     for function in kernel.functions:
         Lanes(function, [given[b] for b in function.buffers], scalars).run()
+
+
+def workspaces_of(kernel: Kernel, scalars: Mapping[str, int]) -> dict[Buffer, Array]:
+    """Return memory for the workspaces of a kernel."""
+    sizes = [evaluate(const(w.size), {}, lambda e, _: scalars[e.attr]) for w in kernel.workspaces]
+    return {w: uninitialized(w.dtype, int(size)) for w, size in zip(kernel.workspaces, sizes, strict=True)}
 
 
 def _arguments(kernel: Kernel) -> list[Buffer]:
@@ -135,7 +140,9 @@ class Lanes:
             return index
         wrong = held & outside
         if wrong.any():
-            raise InternalError(f"loop IR: index {int(np.broadcast_to(index, wrong.shape)[wrong][0])} is outside {buffer!r}")
+            raise InternalError(
+                f"loop IR: index {int(np.broadcast_to(index, wrong.shape)[wrong][0])} is outside {buffer!r}"
+            )
         return np.where(outside, 0, index)
 
     # statements

@@ -45,10 +45,13 @@ def apply(primitive: Primitive, inputs: Sequence[Node], params: dict[str, Any]) 
     return [node[k] for k in range(len(node.aval))] if isinstance(node.aval, tuple) else [node]
 
 
-def samples(primitive: Primitive, dtype: DType, size: int, seed: int = 0) -> Iterator[tuple[list[Array], dict[str, Any]]]:
+def samples(
+    primitive: Primitive, dtype: DType, size: int, seed: int = 0
+) -> Iterator[tuple[list[Array], dict[str, Any]]]:
     """Draw the cases of a primitive's domain."""
     domain = primitive.domain
-    assert isinstance(domain, Domain) and domain.sample is not None
+    assert isinstance(domain, Domain)
+    assert domain.sample is not None
     random = np.random.default_rng([seed, size, zlib.crc32(f"{primitive.name} {dtype.name}".encode())])
     for arrays, params in domain.sample(random, dtype, size):
         yield [np.asarray(a) for a in arrays], params
@@ -138,7 +141,9 @@ def _smooth(primitive: Primitive) -> bool:
     return isinstance(primitive.domain, Domain) and primitive.domain.smooth
 
 
-def derivative(primitive: Primitive, dtype: DType, arrays: list[Array], params: dict[str, Any], tolerance: float) -> None:
+def derivative(
+    primitive: Primitive, dtype: DType, arrays: list[Array], params: dict[str, Any], tolerance: float
+) -> None:
     """The jvp equals central differences; the vjp is its transpose: <Jv, w> = <v, J'w>."""
     chosen = _differentiable(arrays)
     if not chosen or not _smooth(primitive) or not arrays[0].size:
@@ -191,7 +196,9 @@ def _differences(
 
     with np.errstate(all="ignore"):
         pairs = zip(shifted(1.0), shifted(-1.0), strict=True)
-        found = [(np.asarray(a) - np.asarray(b)) / (2 * step) if np.asarray(a).dtype.kind in "fc" else None for a, b in pairs]
+        found = [
+            (np.asarray(a) - np.asarray(b)) / (2 * step) if np.asarray(a).dtype.kind in "fc" else None for a, b in pairs
+        ]
     return [f for f in found if f is not None]
 
 
@@ -232,7 +239,9 @@ def _loss(primitive: Primitive, leaves: Sequence[Node], params: dict[str, Any], 
     return total
 
 
-def second_order(primitive: Primitive, dtype: DType, arrays: list[Array], params: dict[str, Any], tolerance: float) -> None:
+def second_order(
+    primitive: Primitive, dtype: DType, arrays: list[Array], params: dict[str, Any], tolerance: float
+) -> None:
     """vmap of grad equals a loop of grads; grad of vmap the same; jvp of grad equals differences of grad."""
     chosen = _differentiable(arrays)
     if not chosen or not _smooth(primitive) or isinstance(primitive.jvp, Waived) and primitive.linearize is None:
@@ -266,7 +275,12 @@ def second_order(primitive: Primitive, dtype: DType, arrays: list[Array], params
 
 
 def _forward_over_reverse(
-    gradients: list[Node], wanted: list[Node], leaves: list[Node], arrays: list[Array], chosen: list[int], tolerance: float
+    gradients: list[Node],
+    wanted: list[Node],
+    leaves: list[Node],
+    arrays: list[Array],
+    chosen: list[int],
+    tolerance: float,
 ) -> None:
     vectors = [_random_like(arrays[k], 30 + k) for k in chosen]
     directions = [leaf(v) for v in vectors]

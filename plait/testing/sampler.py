@@ -18,9 +18,6 @@ from plait.core.aval import aval
 from plait.core.dtype import (
     DType,
     bfloat16,
-    bool_,
-    float8_e4m3fn,
-    float8_e5m2,
     float16,
     float32,
     float64,
@@ -33,7 +30,7 @@ from plait.core.dtype import (
     uint32,
     uint64,
 )
-from plait.core.graph import Graph, Node, constant, placeholder
+from plait.core.graph import Node, constant, placeholder
 from plait.core.primitive import P
 from plait.prims.rules import draw
 from plait.testing.laws import epsilon

@@ -21,7 +21,7 @@ from plait.core.dtype import (
     uint8,
     uint32,
 )
-from plait.core.graph import Graph, Node, constant, placeholder
+from plait.core.graph import Graph, Node, placeholder
 from plait.core.primitive import P
 from plait.testing.laws import epsilon
 from plait.testing.sampler import FLOAT_KINDS, INTEGER_KINDS, Program, Sample, Sampler, Shape, broadcasts, is_float
@@ -126,7 +126,9 @@ def binary_float(s: Sampler) -> Sample | None:
         error = x.error + x.bound * (y.error + epsilon(y.dtype) * (y.bound + 1))
         return s.keep(x.node / below, x.bound, error)
     if name == "atan2":
-        return s.keep(P.atan2(x.node, P.abs(y.node) + 1.0), 1.6, x.error + x.bound * y.error + epsilon(y.dtype) * y.bound)
+        return s.keep(
+            P.atan2(x.node, P.abs(y.node) + 1.0), 1.6, x.error + x.bound * y.error + epsilon(y.dtype) * y.bound
+        )
     if not (x.is_exact and y.is_exact):
         return None
     return s.keep(getattr(P, name)(x.node, y.node), x.bound, rounds=False)
@@ -384,14 +386,16 @@ def gathering(s: Sampler) -> Sample | None:
 
 def scattering(s: Sampler) -> Sample | None:
     """Updates at given places."""
-    x = s.pick(lambda v: len(v.shape) >= 1 and 0 < v.size and not v.dtype.is_complex and v.dtype is not bool_)
+    x = s.pick(lambda v: len(v.shape) >= 1 and v.size > 0 and not v.dtype.is_complex and v.dtype is not bool_)
     if x is None:
         return None
     axes = s.axes(len(x.shape))[:2]
     shape = s.choose(((), (3,), (5,), (2, 4)))
     rest = tuple(n for k, n in enumerate(x.shape) if k not in axes)
     indices = [_indices(s, x.shape[a], shape) for a in axes]
-    whole = s.pick(lambda v: v.dtype is x.dtype and v.shape == (*shape, *rest)) or s.leaf(x.dtype, (*shape, *rest), 0, 2)
+    whole = s.pick(lambda v: v.dtype is x.dtype and v.shape == (*shape, *rest)) or s.leaf(
+        x.dtype, (*shape, *rest), 0, 2
+    )
     name = s.choose(("set", "add", "min", "max"))
     node = getattr(P, f"scatter_{name}")(x.node, whole.node, *indices, axes=axes)
     if name == "add":
@@ -425,7 +429,7 @@ def reducing(s: Sampler) -> Sample | None:
             return None
         return s.keep(getattr(P, name)(x.node, axes=axes), x.bound, x.error, rounds=False)
     if name == "reduce_prod":
-        if x.dtype.is_inexact and max(1.0, x.bound) ** n > 1e3:
+        if x.dtype.is_inexact and n * math.log(max(1.0, x.bound)) > 7:
             return None
         top = max(1.0, x.bound) ** n if x.dtype.is_inexact else np.inf
         return s.keep(P.reduce_prod(x.node, axes=axes), top, n * top * (x.error + epsilon(x.dtype)))
@@ -490,9 +494,9 @@ def cumulative(s: Sampler) -> Sample | None:
     if name == "cumlogsumexp" and is_float(x) and x.bound < 20:
         return s.keep(P.cumlogsumexp(x.node, **params), x.bound + math.log(n), x.error * n + n * epsilon(x.dtype) * 30)
     if name == "cumprod":
-        top = max(1.0, x.bound) ** n if x.dtype.is_inexact and n < 200 else np.inf
-        if x.dtype.is_inexact and top > 1e3:
+        if x.dtype.is_inexact and n * math.log(max(1.0, x.bound)) > 7:
             return None
+        top = max(1.0, x.bound) ** n if x.dtype.is_inexact else np.inf
         return s.keep(P.cumprod(x.node, **params), top, n * top * (x.error + epsilon(x.dtype)))
     return s.keep(P.cumsum(x.node, **params), n * x.bound, n * (x.error + epsilon(x.dtype) * x.bound * n))
 

@@ -11,18 +11,7 @@ from typing import Any
 
 from plait.core.aval import Aval
 from plait.core.errors import GradientError, message
-from plait.core.graph import (
-    ABSTRACT,
-    LINEAR,
-    PLACEHOLDER,
-    Graph,
-    Node,
-    full,
-    leaf,
-    rebuild,
-    recorder,
-    toposort,
-)
+from plait.core.graph import ABSTRACT, LINEAR, PLACEHOLDER, Graph, Node, full, leaf, rebuild, recorder, toposort
 from plait.core.primitive import P, Waived
 
 Maybe = Node | None
@@ -126,9 +115,7 @@ def add_cotangents(a: Any, b: Any) -> Any:
     return P.add(a, b)
 
 
-def transpose(
-    outputs: Sequence[Maybe], inputs: Sequence[Node], cotangents: Sequence[Maybe]
-) -> list[Maybe]:
+def transpose(outputs: Sequence[Maybe], inputs: Sequence[Node], cotangents: Sequence[Maybe]) -> list[Maybe]:
     """Pull cotangents of linear `outputs` back to the linear `inputs` (None for zero)."""
     pairs = [(o, c) for o, c in zip(outputs, cotangents, strict=True) if o is not None and c is not None]
     nodes = between([o for o, _ in pairs], inputs, LINEAR)

@@ -124,7 +124,10 @@ def test_shapes_and_static_arguments_make_versions() -> None:
 def test_structures_go_in_and_out() -> None:
     f = plait.jit(lambda tree: {"sum": tree["a"] + tree["b"][0], "tag": "x", "pair": (tree["a"], 3)})
     out = f({"a": plait.tensor(1.0), "b": [plait.tensor(2.0)]})
-    assert out["sum"].item() == 3.0 and out["tag"] == "x" and out["pair"][1] == 3 and out["pair"][0].item() == 1.0
+    assert out["sum"].item() == 3.0
+    assert out["tag"] == "x"
+    assert out["pair"][1] == 3
+    assert out["pair"][0].item() == 1.0
 
 
 def test_returned_parameters_are_copies() -> None:
@@ -137,7 +140,8 @@ def test_returned_parameters_are_copies() -> None:
 
     first = f()
     f()
-    assert first.tolist() == [2.0] and p.tolist() == [3.0]
+    assert first.tolist() == [2.0]
+    assert p.tolist() == [3.0]
 
 
 def test_gradients_flow_through_a_compiled_function() -> None:
@@ -179,7 +183,8 @@ def test_a_deep_copy_does_not_share_state() -> None:
 
     f()
     f()
-    assert p.detach().tolist() == [3.0] and other.detach().tolist() == [1.0]
+    assert p.detach().tolist() == [3.0]
+    assert other.detach().tolist() == [1.0]
 
 
 def test_methods_and_numpy_arguments() -> None:
@@ -205,7 +210,8 @@ def test_views_of_state_follow() -> None:
     f(plait.tensor([1.0, 2.0]))
     assert row.tolist() == [1.0, 2.0]
     f(plait.tensor([3.0, 4.0]))
-    assert row.tolist() == [3.0, 4.0] and table.tolist() == [[0.0, 0.0], [3.0, 4.0], [0.0, 0.0]]
+    assert row.tolist() == [3.0, 4.0]
+    assert table.tolist() == [[0.0, 0.0], [3.0, 4.0], [0.0, 0.0]]
 
 
 def test_nothing_leaks() -> None:
