@@ -12,11 +12,13 @@ from plait.compiler.groups import Group, in_place_nodes
 from plait.compiler.kernels import ADVANCE, COPY, START, STORE_ROW, Source, group_buffers, group_source
 from plait.compiler.memory import Interval, extend_over_loops, plan
 from plait.compiler.simplify import expand, simplify
+from plait.core import flags
 from plait.core.aval import Aval, aval
 from plait.core.dtype import int64
 from plait.core.errors import GradientError, InternalError, message
 from plait.core.graph import CONSTANT, GET, PLACEHOLDER, Graph, Node, inline, placeholder, toposort
 from plait.core.primitive import P
+from plait.core.printer import to_python
 
 
 @dataclass(eq=False, slots=True)
@@ -190,9 +192,13 @@ class Compiler:
     def body(self, outputs: Sequence[Node]) -> list[Value]:
         """Append the steps that compute `outputs`; returns where they are."""
         wanted = [P.broadcast(o, shape=(), axes=()) if o.prim is CONSTANT else o for o in outputs]
+        flags.show("graph", lambda: self.text(wanted))
         if self.fused:
             wanted = simplify(wanted, self.stop)
-            for group in fuse(wanted, self.stop):
+            flags.show("simplify", lambda: self.text(wanted))
+            groups = fuse(wanted, self.stop)
+            flags.show("fuse", lambda: "\n\n".join(group_source(g).key for g in groups))
+            for group in groups:
                 self.emit_group(group)
         else:
             wanted = expand(wanted, self.stop)
@@ -200,6 +206,11 @@ class Compiler:
                 if not self.stop(node) and node.prim is not GET:
                     self.emit_node(node)
         return [self.resolve(o) for o in wanted]
+
+    def text(self, outputs: Sequence[Node]) -> str:
+        """The nodes above those that have memory, as runnable Python."""
+        inputs = [n for n in toposort(outputs, self.stop) if n.prim is not CONSTANT and self.stop(n)]
+        return to_python(Graph(inputs, outputs))
 
     def resolve(self, node: Node) -> Value:
         """Return the memory of a node."""

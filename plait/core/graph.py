@@ -17,6 +17,7 @@ from plait.core.primitive import PRIMITIVES, Primitive, Waived
 # What a node depends on, or-ed along the graph: a tensor that requires gradients, a placeholder, a variable of a
 # running gradient transform, a linear placeholder, a history that backward() has freed.
 REQUIRES_GRAD, ABSTRACT, TRACED, LINEAR, FREED = 1, 2, 4, 8, 16
+_HISTORY = REQUIRES_GRAD | FREED
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _IS_INTERNAL: dict[str, bool] = {}  # by file name, whose hash is kept (that of a code object is not)
 
@@ -165,16 +166,26 @@ def record(prim: Primitive, inputs: tuple[Node, ...], params: Params = EMPTY) ->
 
     `inputs` are nodes, `params` hashable values. Returns the new `Node`.
     """
-    node = _new(Node)
-    flags = 0
-    for i in inputs:
-        flags |= i.flags
-    avals = tuple([i.aval for i in inputs])
-    key = (tuple(params.items()), avals) if params else avals  # its hash is faster than that of Params
+    if len(inputs) == 1:  # written out for one and two inputs: this is the hot path of eager code
+        flags: int = inputs[0].flags
+        key: Any = inputs[0].aval
+    elif len(inputs) == 2:
+        x, y = inputs
+        flags, key = x.flags | y.flags, (x.aval, y.aval)
+    else:
+        flags, key = 0, tuple([i.aval for i in inputs])
+        for i in inputs:
+            flags |= i.flags
+    if params:
+        key = (tuple(params.items()), key)  # its hash is faster than that of Params
     result = prim.cache.get(key)
     if result is None:
-        result = prim.cache[key] = prim.aval(*avals, **params)
-    node.prim, node.inputs, node.params, node.aval = prim, inputs, params, result  # type: ignore[assignment]
+        result = prim.cache[key] = prim.aval(*[i.aval for i in inputs], **params)
+    node = _new(Node)
+    node.prim = prim
+    node.inputs = inputs
+    node.params = params
+    node.aval = result
     node.value = node.extra = None
     node.flags = flags & recorder.mask
     locate(node)

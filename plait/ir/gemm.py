@@ -388,12 +388,12 @@ def micro_kernel(
     registers = b.stack(g.dtype, tile.rows * tile.columns)
     with b.vector(0, tile.columns) as j, b.loop(0, tile.rows, mark="unroll") as r:
         b.store(registers, r * tile.columns + j, b.load(sums, corner + r * pitch + j))
-    with b.loop(0, depth) as k, b.vector(0, tile.columns) as j:
+    # row by row: so that one element of A and the row of B need registers besides the sums
+    with b.loop(0, depth) as k, b.loop(0, tile.rows, mark="unroll") as r, b.vector(0, tile.columns) as j:
+        element = b.load(a_panel, a_base + k * g.layout.depth_step + r * g.layout.row_step)
         column = b.load(b_panel, b_base + k * tile.columns + j)
-        with b.loop(0, tile.rows, mark="unroll") as r:
-            row = b.load(a_panel, a_base + k * g.layout.depth_step + r * g.layout.row_step)
-            slot = r * tile.columns + j
-            b.store(registers, slot, multiply_add(row, column, b.load(registers, slot)))
+        slot = r * tile.columns + j
+        b.store(registers, slot, multiply_add(element, column, b.load(registers, slot)))
     with b.vector(0, tile.columns) as j, b.loop(0, tile.rows, mark="unroll") as r:
         b.store(sums, corner + r * pitch + j, b.load(registers, r * tile.columns + j))
 

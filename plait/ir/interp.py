@@ -51,6 +51,7 @@ def evaluate(expr: Expr, env: Mapping[Expr, Array], leaf: Leaf | None = None) ->
     Raises:
         InternalError: for a leaf that neither `env` nor `leaf` knows, or an unknown operation.
 
+    >>> from plait.ir.loop import make
     >>> x = make("scalar", (), float32, "x")
     >>> evaluate(x * x, {x: np.array([1, 2, 3], "float32")})
     array([1., 4., 9.], dtype=float32)

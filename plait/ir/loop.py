@@ -17,7 +17,8 @@ from plait.core.errors import InternalError
 
 FLOAT_UNARY = ("sqrt", "floor", "ceil", "trunc", "rint")  # rint: to nearest, ties to even
 UNARY = ("neg", "abs", "not", "popcount", "clz", *FLOAT_UNARY)
-# div: IEEE for floats; for integers truncating, x / 0 = -1 (all bits) and min / -1 = min; rem: sign of the dividend, x rem 0 = x
+# div: IEEE for floats; for integers truncating, x / 0 = -1 (all bits) and min / -1 = min
+# rem: sign of the dividend, x rem 0 = x
 # min, max: NaN if either is NaN, and -0 < +0; shl, shr: 0 (or the sign) when the count is >= bits or negative
 BINARY = ("add", "sub", "mul", "div", "rem", "min", "max", "and", "or", "xor", "shl", "shr", "copysign")
 COMPARE = ("eq", "ne", "lt", "le", "gt", "ge")  # "ne" is true, all others false, when an operand is NaN
@@ -158,7 +159,10 @@ def make(op: str, args: tuple[Expr, ...], dtype: DType, attr: Any = None) -> Exp
 
 
 def fresh(op: str, args: tuple[Expr, ...], dtype: DType, attr: Any = None) -> Expr:
-    """Return a new expression that is equal to no other: a read of something mutable."""
+    """Return a new expression that is equal to no other: a read of something mutable.
+
+    The read happens where the expression is first used, and keeps its value to the end of the body it is first used in.
+    """
     result = object.__new__(Expr)
     result.op, result.args, result.dtype, result.attr = op, args, dtype, attr
     return result
@@ -349,8 +353,8 @@ class Accumulator(Local):
 class For:
     """`for variable in range(low, high, step)`; `mark` is "", "vector" or "unroll" (constant bounds).
 
-    Bounds are uniform (never lane-varying). A vector loop contains no other vector loop; the loops, ifs
-    and whiles inside it have uniform bounds and conditions. An unrolled loop inside a vector loop is allowed.
+    Bounds are uniform (never lane-varying). A vector loop contains no while and no other vector loop; the loops
+    and ifs inside it have uniform bounds and conditions. An unrolled loop inside a vector loop is allowed.
     """
 
     variable: Variable

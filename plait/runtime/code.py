@@ -12,6 +12,8 @@ from typing import Any
 from plait.compiler.kernels import Source
 from plait.compiler.llvm.emit import emit
 from plait.compiler.llvm.jit import Target, compile_module, host_target, load
+from plait.core import flags
+from plait.ir import printer
 from plait.ir.loop import Expr, Kernel
 from plait.runtime.cache import ObjectCache, object_cache
 
@@ -104,7 +106,10 @@ def compile_source(source: Source) -> bytes:
     start = time.perf_counter()
     name = "k" + blake2b(source.key.encode(), digest_size=8).hexdigest()
     kernel = source.write(name, target())
-    code = compile_module("\n".join(emit(f, target()) for f in kernel.functions), target())
+    flags.show("loop", lambda: printer.kernel(kernel))
+    text = "\n".join(emit(f, target()) for f in kernel.functions)
+    flags.show("llvm", lambda: text)
+    code = compile_module(text, target())
     header = json.dumps(_describe(kernel)).encode()
     statistics.compiled += 1
     statistics.seconds += time.perf_counter() - start

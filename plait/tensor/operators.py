@@ -13,7 +13,7 @@ from plait import prims  # noqa: F401  (registers the primitives)
 from plait.core.aval import Aval
 from plait.core.dtype import DType, bool_, float32, promote, promote_scalar, uint8
 from plait.core.errors import ArgumentError, ArgumentTypeError, message
-from plait.core.graph import _IS_INTERNAL, EMPTY, Node, locate, recorder
+from plait.core.graph import _IS_INTERNAL, EMPTY, FREED, REQUIRES_GRAD, Node, locate, recorder
 from plait.core.primitive import PRIMITIVES, P, Primitive
 from plait.tensor import lazy
 from plait.tensor.tensor import Parameter, Tensor, converted, node_of, scalar_node, to_node, wrap, write
@@ -184,6 +184,7 @@ def _operator(general: Callable[[Any, Any], Tensor], prim: Primitive, reflected:
     """
     seen: dict[tuple[Aval, Aval], Aval] = {}
     known, scalars, get_frame = seen.get, _SCALARS.get, sys._getframe
+    mask = ~(REQUIRES_GRAD | FREED) if prim.name in _COMPARISONS else -1
 
     def method(self: Tensor, other: Any) -> Tensor:
         a = self._node if self._base is None else node_of(self)
@@ -212,7 +213,7 @@ def _operator(general: Callable[[Any, Any], Tensor], prim: Primitive, reflected:
         node.params = EMPTY
         node.aval = result
         node.value = node.extra = None
-        node.flags = (a.flags | b.flags) & recorder.mask
+        node.flags = (a.flags | b.flags) & recorder.mask & mask
         frame = get_frame(1)
         code = frame.f_code
         if recorder.location is None and _IS_INTERNAL.get(code.co_filename) is False:

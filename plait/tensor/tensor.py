@@ -371,6 +371,8 @@ def write(tensor: Tensor, value: Node) -> None:
     new = value if base is tensor else update(old, steps, value)
     if trained and is_leaf(old):
         new = _owned(base, relabelled(new, REQUIRES_GRAD))
+    elif new.prim is CONSTANT and lazy.state.observer is None:  # as in `make_leaf`
+        new = _owned(base, data(lazy.scalar_buffer(new), new.aval))
     lazy.written(base, old)
     base._version += 1
     _set_node(base, new)
@@ -408,8 +410,23 @@ def axis_index(axis: Any, ndim: int, what: str = "axis") -> int:
     return int(index) % ndim
 
 
+_scalars: dict[tuple[type, Any, DType], Node] = {}
+
+
 def scalar_node(value: Any, dtype: DType) -> Node:
     """Return the constant `value` of `dtype`; raises `ArgumentError` where an integer does not fit."""
+    kind = type(value)
+    node = _scalars.get((kind, value, dtype))
+    if node is None:
+        node = _new_scalar(value, dtype)
+        if kind is int or kind is float and value and value == value:  # -0.0 and nan are not dictionary keys
+            if len(_scalars) > 4096:
+                _scalars.clear()
+            _scalars[kind, value, dtype] = node
+    return node
+
+
+def _new_scalar(value: Any, dtype: DType) -> Node:
     if dtype.is_integer:
         value = int(value)
         low = -(1 << dtype.bits - 1) if dtype.kind == "i" else 0

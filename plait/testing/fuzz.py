@@ -30,12 +30,13 @@ from plait.ir.loop import Accumulate, Buffer, Kernel, walk
 from plait.runtime.buffer import from_numpy, to_numpy
 from plait.runtime.code import evaluate_size, load_kernel, target
 from plait.runtime.launch import Executable
-from plait.testing.lanes import run_kernel
+from plait.testing.lanes import PATTERN, run_kernel
 from plait.testing.samples import random_program
 
 Array = Any
 _FUNCTION = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
 _KEPT_KERNELS = 4096
+_GUARD = 64  # bytes after each value that nothing may write
 _kernels: dict[str, Kernel] = {}
 Memory = dict[Value, Array]
 """The bytes of each value of a plan."""
@@ -98,11 +99,14 @@ def _run_steps(plan: Plan, arrays: Sequence[Array], visit: Callable[[Launch, Mem
                 k = places[id(step.label)]
         elif not isinstance(step, Label):
             raise AssertionError(f"no random program has a {type(step).__name__}")
+    for value, array in memory.items():
+        if not (array[value.nbytes :] == PATTERN).all():
+            raise AssertionError(f"a kernel wrote beyond the end of a value of {value.nbytes} bytes")
     return [memory[v][: v.nbytes] for v in plan.outputs]
 
 
 def _aligned(array: Array) -> Array:
-    """Return the bytes of an array at a multiple of 64, followed by as many as a vector may read."""
+    """Return the bytes of an array at a multiple of 64, followed by a guard."""
     raw = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
     memory = _allocate(raw.size)
     memory[: raw.size] = raw
@@ -110,9 +114,9 @@ def _aligned(array: Array) -> Array:
 
 
 def _allocate(nbytes: int) -> Array:
-    block = np.full(max(64, nbytes) + 128, 0xA5, np.uint8)
-    start = -block.ctypes.data % 64
-    return block[start : start + max(64, nbytes)]
+    block = np.full(nbytes + 2 * _GUARD, PATTERN, np.uint8)
+    start = -block.ctypes.data % _GUARD
+    return block[start : start + nbytes + _GUARD]
 
 
 def _arguments(kernel: Kernel) -> list[Buffer]:

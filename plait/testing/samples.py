@@ -50,7 +50,8 @@ def random_program(seed: int) -> Program:
 # operations: each adds a value, or returns None where nothing fits ------------------------------------------------
 
 _SMOOTH: dict[str, tuple[float, float]] = {  # bound and slope, for every argument
-    "sin": (1, 1), "cos": (1, 1), "tanh": (1, 1), "atan": (1.6, 1), "logistic": (1, 0.3), "erf": (1, 1.2), "erfc": (2, 1.2),
+    "sin": (1, 1), "cos": (1, 1), "tanh": (1, 1), "atan": (1.6, 1), "logistic": (1, 0.3), "erf": (1, 1.2),
+    "erfc": (2, 1.2),
 }  # fmt: skip
 _GROWING = {"exp": math.exp, "expm1": math.exp, "sinh": math.cosh, "cosh": math.cosh, "exp2": math.exp}
 _FROM_ONE: dict[str, tuple[float, float]] = {  # |f(x)| <= a * x and slope, for x >= 1
@@ -586,10 +587,12 @@ def convolution(s: Sampler) -> Sample | None:
     taps = tuple(s.integer(1, 3) for _ in range(rank))
     w = s.leaf(dtype, (filters, channels // groups, *taps), -1, 1)
     params = {
-        "strides": tuple(s.integer(1, 2) for _ in taps), "padding": tuple((s.integer(0, 1), s.integer(0, 2)) for _ in taps),
-        "lhs_dilation": tuple(s.choose((1, 1, 2)) for _ in taps), "rhs_dilation": tuple(s.choose((1, 1, 2)) for _ in taps),
+        "strides": tuple(s.integer(1, 2) for _ in taps),
+        "padding": tuple((s.integer(0, 1), s.integer(0, 2)) for _ in taps),
+        "lhs_dilation": tuple(s.choose((1, 1, 2)) for _ in taps),
+        "rhs_dilation": tuple(s.choose((1, 1, 2)) for _ in taps),
         "groups": groups,
-    }  # fmt: skip
+    }
     n = channels * math.prod(taps)
     y = P.conv(x.node, w.node, **params)
     result = _product(s, y, x, w, n)

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 import plait.prims.conv as conv
-from plait.core.aval import aval
+from plait.core.aval import Dim, aval
 from plait.core.dtype import bfloat16, complex64, float32, float64, int32
 from plait.core.errors import ArgumentError, ShapeError
 from plait.core.graph import placeholder
 from plait.core.primitive import P
 from plait.testing.oracles import conv as oracles
+from tests.prims.kernels import _run as run_symbolic
 from tests.prims.kernels import check_batch, check_derivatives, check_values, evaluate, inputs_for, samples
 
 NAMES = ["conv", "conv_input", "conv_weight"]
@@ -95,3 +96,20 @@ def test_errors_say_what_to_do() -> None:
         P.conv(x, placeholder(aval(float32, (6, 4, 3))), **PLAIN)
     with pytest.raises(ShapeError, match="shape of the convolution's result"):
         P.conv_input(x, w, shape=(1, 4, 9, 9), **{**PLAIN, "groups": 2})
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_run_time_batch(name: str) -> None:
+    random = np.random.default_rng(0)
+    params = {**PLAIN, "padding": ((1, 1), (1, 1))}
+    batch = Dim("batch")
+    for size in (1, 5):
+        operands = {"x": random.standard_normal((size, 9, 8, 7)), "w": random.standard_normal((11, 9, 3, 3))}
+        operands["y"] = random.standard_normal((size, 11, 8, 7))
+        *roles, result = conv._ROLES[name]
+        shapes = {role: a.shape if role == "w" else (batch, *a.shape[1:]) for role, a in operands.items()}
+        given = params if result == "y" else {**params, "shape": shapes[result]}
+        arrays = [operands[role] for role in roles]
+        node = getattr(P, name)(*[placeholder(aval(float64, shapes[role])) for role in roles], **given)
+        want = getattr(oracles, name)(*arrays, **params, **({} if result == "y" else {"shape": operands[result].shape}))
+        np.testing.assert_allclose(run_symbolic(node, arrays, {batch: size}), want, rtol=1e-10, atol=1e-10)
