@@ -1,14 +1,20 @@
 """plait: one framework for research, performance and production.
 
-Eager code that is recorded and compiled behind the user's back, composable transforms over one graph, LLVM as the
-only code generator.
+Operations are recorded as a graph and compiled by LLVM when a value is looked at; transforms (`grad`, `vmap`, `jit`, …)
+are functions from graph to graph. This file lists the public names; each folder says what it is for:
+
+- `core`, `ir`, `transforms`, `prims`: the graph, the loop IR, the transforms, and the primitives with all their rules;
+- `compiler`, `runtime`: from graphs to machine code, and how that is run;
+- `tensor`, `random`, `sampling`: what the user touches;
+- `nn`, `optim`, `io`: models, optimizers, files; `testing`: what checks it all.
 """
+
+# ruff: noqa: F401, F403 - every import here is a public name
 
 from __future__ import annotations
 
-import types as _types
-
-import plait.prims as _prims  # noqa: F401 - registers every primitive
+import plait.prims as _prims  # registers every primitive
+from plait import io, nn, optim, random
 from plait.core import errors, tree
 from plait.core.dtype import (
     DType,
@@ -30,18 +36,20 @@ from plait.core.dtype import (
     uint32,
     uint64,
 )
-from plait.tensor import (
-    autograd as _autograd,
-    contraction as _contraction,
-    creation as _creation,
-    dlpack as _dlpack,
-    functions as _functions,
-    methods as _methods,  # noqa: F401 - attaches the methods of Tensor
-    rearranging as _rearranging,
-    reductions as _reductions,
-    selection as _selection,
-    shaping as _shaping,
+from plait.io import load_file as load, save_file as save
+from plait.sampling import (
+    Generator,
+    bernoulli,
+    manual_seed,
+    multinomial,
+    rand,
+    rand_like,
+    randint,
+    randn,
+    randn_like,
+    randperm,
 )
+from plait.tensor.api import *
 from plait.tensor.autograd import (
     enable_grad,
     grad,
@@ -55,26 +63,9 @@ from plait.tensor.autograd import (
     value_and_grad,
     vjp,
 )
-from plait.tensor.control import cond, fori_loop, pure_callback, scan, while_loop
+from plait.tensor.control import cond, fori_loop, map_ as map, pure_callback, scan, while_loop
 from plait.tensor.jit import jit
 from plait.tensor.lazy import sync
-from plait.tensor.tensor import Parameter, Tensor
 from plait.tensor.transforms import checkpoint, custom_jvp, custom_vjp, vmap
 
 __version__ = "0.1.0"
-
-
-def _export() -> None:
-    """Make the functions of the tensor modules public names of this package."""
-    modules = (_creation, _functions, _reductions, _shaping, _rearranging, _selection, _contraction)
-    for module in modules:
-        for name, value in vars(module).items():
-            public = isinstance(value, _types.FunctionType) and value.__module__ == module.__name__
-            if public and name[0] != "_" and name not in _INTERNAL:
-                globals()[name] = value
-
-
-_INTERNAL = {"as_operand", "both_names", "limits_of", "normalized_axes", "range_step", "shape_of"}
-_export()
-from_dlpack = _dlpack.from_dlpack
-Tensor.backward = _autograd.backward  # type: ignore[attr-defined]

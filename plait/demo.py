@@ -67,9 +67,9 @@ class Net(nn.Module):
 
     def __init__(self) -> None:
         self.features = nn.Sequential(
-            nn.Conv2d(1, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU(),
-            nn.Conv2d(32, 64, 3, padding=1), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(2),
-            nn.Conv2d(64, 64, 3, padding=1), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(2),
+            nn.Conv2d(1, 32, 3, padding=1, bias=False), nn.BatchNorm2d(32), nn.ReLU(),
+            nn.Conv2d(32, 64, 3, padding=1, bias=False), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(2),
+            nn.Conv2d(64, 64, 3, padding=1, bias=False), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(2),
         )  # fmt: skip
         self.head = nn.Linear(64 * 2 * 2, 10)
 
@@ -160,7 +160,7 @@ def draw(history: History, labels: Array, predicted: Array, path: Path) -> None:
         curves, accuracies, matrix = figure.subplots(1, 3)
         epochs = range(1, len(history.losses) + 1)
         curves.plot(epochs, history.losses, color=blue, linewidth=2)
-        curves.set(title="Training loss", xlabel="epoch", yscale="log")
+        curves.set(title="Training loss", xlabel="epoch", ylim=(0, None))
         accuracies.plot(epochs, history.train_accuracies, color=blue, linewidth=2, label="training, augmented")
         accuracies.plot(epochs, history.accuracies, color=orange, linewidth=2, label="held out")
         low = max(0.0, min(history.accuracies[len(epochs) // 4 :] + history.train_accuracies[len(epochs) // 4 :]) - 0.02)
@@ -170,6 +170,7 @@ def draw(history: History, labels: Array, predicted: Array, path: Path) -> None:
             axes.grid(alpha=0.25)
             axes.spines[["top", "right"]].set_visible(False)
             axes.tick_params(colors=muted)
+            axes.xaxis.get_major_locator().set_params(integer=True)
         confusion = np.zeros((10, 10), int)
         np.add.at(confusion, (labels, predicted), 1)
         matrix.imshow(np.sqrt(confusion), cmap="Blues")

@@ -86,8 +86,10 @@ def _is_full(where: Any, full: Any) -> bool:
 
 
 def _flat(a: Aval, where: Any, full: Any, size: Dim) -> Aval:
-    moving = any(x is not None for x in where) or all(x is None for x in full)
-    return aval(a.dtype, (size,) if moving and _is_full(where, full) and a.ndim else ())
+    if all(x is None for x in full):
+        return aval(a.dtype, (size,))  # everything has one element
+    moving = any(x is not None for x in where)
+    return aval(a.dtype, (size,) if moving and _is_full(where, full) else ())
 
 
 def collapse(node: Node) -> tuple[list[tuple[Size, ...]], tuple[Size, ...]]:

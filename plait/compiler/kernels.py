@@ -9,6 +9,7 @@ from typing import Any
 from plait.compiler.groups import Group
 from plait.compiler.lower import inputs_of, lower, results_of
 from plait.core.dtype import bool_, int64, uint8
+from plait.core.errors import InternalError
 from plait.core.graph import CONSTANT, Node, Params
 from plait.ir.build import Builder
 from plait.ir.loop import Kernel, const
@@ -20,6 +21,14 @@ class Source:
 
     key: str
     write: Callable[[str, Any], Kernel]
+
+    def without_graph(self) -> Source:
+        """Return the source as a name only, which keeps no node alive."""
+        return Source(self.key, _forgotten)
+
+
+def _forgotten(name: str, target: Any) -> Kernel:
+    raise InternalError(f"kernel {name}: its graph was let go when its code was loaded")
 
 
 def _parameter(value: Any) -> str:

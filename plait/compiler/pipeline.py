@@ -87,7 +87,7 @@ class Plan:
         """
         for k, i in wanted.items():
             source, result = self.inputs[i], self.outputs[k]
-            if not self.is_in_place(source, result):
+            if not can_overwrite(self.steps, source, result):
                 final = Value(result.nbytes, "output", k)
                 result.place, result.index = "temporary", -1
                 self.values.append(final)
@@ -95,16 +95,11 @@ class Plan:
                 self.steps.append(Launch(COPY, [result, final], {"bytes": result.nbytes}))
         return wanted
 
-    def is_in_place(self, source: Value, result: Value) -> bool:
-        """Whether writing `result` over `source` changes no other read of `source`."""
-        writers = [k for k, s in enumerate(self.steps) if result in _touched(s)]
-        readers = [k for k, s in enumerate(self.steps) if source in _touched(s)]
-        if not writers or self.loops or any(isinstance(s, Jump) for s in self.steps):
-            return False
-        first = min(writers)
-        step = self.steps[first]
-        same_element = isinstance(step, Launch) and source in step.in_place and result in step.in_place
-        return all(k < first or (k == first and same_element) for k in readers)
+    def forget_sources(self) -> None:
+        """Let go of the graph, once the code is loaded: it may hold the values that it was recorded on."""
+        for step in self.steps:
+            if isinstance(step, Launch):
+                step.source = step.source.without_graph()
 
     def place(self) -> None:
         """Lay out the temporaries; workspaces of launches must be known by now."""
@@ -119,6 +114,19 @@ class Plan:
         offsets, self.arena = plan(list(used.values()))
         for value, offset in zip(used, offsets, strict=True):
             value.offset = offset
+
+
+def can_overwrite(steps: Sequence[Step], old: Value, new: Value) -> bool:
+    """Whether `new`, which straight-line `steps` make, may be written over `old` without changing a read of `old`."""
+    if any(isinstance(s, Jump) for s in steps):
+        return False
+    first = next((k for k, s in enumerate(steps) if new in _touched(s)), None)
+    if first is None:
+        return False
+    step = steps[first]
+    same_element = isinstance(step, Launch) and old in step.in_place and new in step.in_place
+    readers = [k for k, s in enumerate(steps) if old in _touched(s)]
+    return all(k < first or (k == first and same_element) for k in readers)
 
 
 def _touched(step: Step) -> list[Value]:
@@ -300,11 +308,16 @@ class Compiler:
         self.home[node, 0] = value
         return node
 
-    def assign(self, sources: Sequence[Value], results: Sequence[Value]) -> None:
-        """Copy values, all read before any is written."""
+    def assign(self, sources: Sequence[Value], results: Sequence[Value], begin: int | None = None) -> None:
+        """Copy values, all read before any is written.
+
+        What the steps from number `begin` on make is written to its place at once where that changes nothing.
+        """
         staged = []
         for source, result in zip(sources, results, strict=True):
             if source is result:
+                continue
+            if begin is not None and source not in results and self.rename(source, result, begin, sources):
                 continue
             if source in results:
                 copy = self.value(source.nbytes)
@@ -314,6 +327,21 @@ class Compiler:
         for source, result in staged:
             self.copy(source, result)
 
+    def rename(self, source: Value, result: Value, begin: int, sources: Sequence[Value]) -> bool:
+        """Let the steps from `begin` on make `source` in the memory of `result`, if nothing else reads that later."""
+        steps = self.steps[begin:]
+        is_local = source.place == "temporary" and not any(source in _touched(s) for s in self.steps[:begin])
+        if not is_local or sum(s is source for s in sources) > 1 or not can_overwrite(steps, result, source):
+            return False
+        for s in steps:
+            if isinstance(s, Launch):
+                s.values = [result if v is source else v for v in s.values]
+                s.in_place = [result if v is source else v for v in s.in_place]
+            elif isinstance(s, HostCall):
+                s.inputs = [(result if v is source else v, a) for v, a in s.inputs]
+                s.results = [(result if v is source else v, a) for v, a in s.results]
+        return True
+
     def cond(self, node: Node) -> None:
         operands = list(node.inputs[1:])
         arguments = [self.handle(self.resolve(o), o.aval) if o.prim is not CONSTANT else o for o in operands]
@@ -321,9 +349,11 @@ class Compiler:
         results = self.results(node)
         otherwise, end = Label(), Label()
         self.steps.append(Jump(otherwise, predicate))
-        self.assign(self.run_body(node.params["true"], arguments), results)
+        begin_true = len(self.steps)
+        self.assign(self.run_body(node.params["true"], arguments), results, begin_true)
         self.steps += [Jump(end), otherwise]
-        self.assign(self.run_body(node.params["false"], arguments), results)
+        begin_false = len(self.steps)
+        self.assign(self.run_body(node.params["false"], arguments), results, begin_false)
         self.steps.append(end)
 
     def memory_of(self, node: Node) -> Value:
@@ -340,7 +370,8 @@ class Compiler:
         self.steps.append(begin)
         (predicate,) = self.run_body(node.params["condition"], [*arguments[:c], *handles])
         self.steps.append(Jump(end, predicate))
-        self.assign(self.run_body(node.params["body"], [*arguments[c:], *handles]), carry)
+        start = len(self.steps)
+        self.assign(self.run_body(node.params["body"], [*arguments[c:], *handles]), carry, start)
         self.steps += [Jump(begin), end]
         self.loops.append((begin, end))
 
@@ -362,10 +393,11 @@ class Compiler:
         self.steps += [begin, Jump(end, more)]
         at = self.handle(counter, aval(int64))
         handles = [self.handle(v, a) for v, a in zip(carry, node.avals, strict=False)]
+        start = len(self.steps)
         found = self.run_body(node.params["body"], [*consts, *handles, *[_element(x, at) for x in xs]])
         for y, value in zip(ys, found[c:], strict=True):
             self.steps.append(Launch(STORE_ROW, [value, counter, y], {"bytes": value.nbytes}))
-        self.assign(found[:c], carry)
+        self.assign(found[:c], carry, start)
         self.steps.append(Launch(ADVANCE, [counter, more], {"step": step, "length": length}))
         self.steps += [Jump(begin), end]
         self.loops.append((begin, end))

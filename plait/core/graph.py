@@ -185,7 +185,7 @@ def record(prim: Primitive, inputs: tuple[Node, ...], params: Params = EMPTY) ->
     node.prim = prim
     node.inputs = inputs
     node.params = params
-    node.aval = result
+    node.aval = result  # type: ignore[assignment]
     node.value = node.extra = None
     node.flags = flags & recorder.mask
     locate(node)

@@ -71,7 +71,7 @@ class Builder:
     """Writes one `Kernel`: its parallel phases, loops, locals and stores.
 
     >>> b = Builder("double")
-    >>> x, y = b.input("x", float32, 10), b.output("y", float32, 10)
+    >>> x, y = b.input("x", plait.float32, 10), b.output("y", plait.float32, 10)
     >>> with b.parallel(10, mark="vector") as i:
     ...     b.store(y, i, b.load(x, i) * 2.0)
     """

@@ -119,7 +119,7 @@ def grain(flops: Index) -> int:
 
 def choose_tile(target: Any, dtype: DType, n: Index, k: Index) -> Tile:
     """Return the micro-kernel for a machine: `target` has `vector_bytes` and `vector_registers` (or is None)."""
-    lanes = max(1, getattr(target, "vector_bytes", 64) // dtype.itemsize)
+    lanes = max(1, getattr(target, "vector_bytes", 64) // max(dtype.itemsize, 4))  # narrower values use as many lanes
     rows = 8 if getattr(target, "vector_registers", 32) >= 32 else 6
     columns = lanes if isinstance(n, int) and n <= lanes else 2 * lanes
     depth = max(16, _PANEL_BYTES // (columns * dtype.itemsize))

@@ -66,7 +66,8 @@ def convolve_spaced(b: Builder, c: Convolution) -> None:
 
 def _residue(w: Window, residue: int) -> tuple[Window, int, int]:
     """The window of the outputs at `residue`, with its first tap in the original and the step between its taps."""
-    assert isinstance(w.taps, int) and isinstance(w.low, int)
+    assert isinstance(w.taps, int)
+    assert isinstance(w.low, int)
     hits = [t for t in range(w.taps) if (residue + t * w.dilation - w.low) % w.spacing == 0]
     first, step = (hits[0] if hits else 0), (hits[1] - hits[0] if len(hits) > 1 else 1)
     low = -((residue + first * w.dilation - w.low) // w.spacing)

@@ -187,10 +187,12 @@ def as_tensors(values: Sequence[Any], what: str) -> list[Tensor]:
     return result
 
 
-def _differentiable(tensors: Sequence[Tensor], what: str) -> list[Node]:
-    nodes = [node_of(t) for t in tensors]
+def _differentiable(argument: Any, what: str) -> list[Node]:
+    """Return the nodes of an argument. In reverse mode, integers beside floats (a module's counters) get zeros."""
+    nodes = [node_of(t) for t in as_tensors(tree.leaves(argument), what)]
+    is_mixed = what in ("grad", "vjp") and any(n.dtype.is_inexact for n in nodes)
     for n in nodes:
-        if not n.dtype.is_inexact:
+        if not n.dtype.is_inexact and not is_mixed:
             fix = "convert with .to(plait.float32), or choose other argnums"
             raise DTypeError(message(f"{what} differentiates floating-point arguments", n.aval, "a float dtype", fix))
     return nodes
@@ -208,8 +210,8 @@ class _Call:
                 expected = f"argnums from {-len(args)} to {len(args) - 1}"
                 raise ArgumentError(message(f"{what}: there is no such positional argument", k, expected))
         chosen = tuple(args[k] for k in numbers)
-        leaves, self.treedef = tree.flatten(chosen)
-        self.nodes = _differentiable(as_tensors(leaves, what), what)
+        self.treedef = tree.structure(chosen)
+        self.nodes = [node for argument in chosen for node in _differentiable(argument, what)]
         self.variables = [_variable(n) for n in self.nodes]
         new = tree.unflatten(self.treedef, [wrap(v) for v in self.variables])
         args = list(args)

@@ -173,7 +173,7 @@ def pure_callback(function: Callable[..., Any], results: Any, *args: Any) -> Any
         args: tensors.
 
     Example:
-        >>> plait.pure_callback(np.cbrt, plait.tensor(0.0), plait.tensor(27.0))
+        >>> plait.pure_callback(np.sqrt, plait.tensor(0.0), plait.tensor(9.0))
         tensor(3.)
     """
     inputs, treedef = _flatten(args, "pure_callback")

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from plait.core.dtype import bool_, int64
-from plait.core.errors import ArgumentTypeError, IndexOutOfRangeError, ShapeError, message
+from plait.core.errors import AbstractValueError, ArgumentTypeError, IndexOutOfRangeError, ShapeError, message
 from plait.core.graph import ABSTRACT, Node
 from plait.core.primitive import P
 from plait.prims.rules import broadcast_shapes, broadcast_to
@@ -239,6 +239,11 @@ def wrapped(index: Node, size: int) -> Node:
 
 
 def _count(flat: Node) -> int:
+    """Return how often a flat mask holds, which is looked at."""
+    if flat.flags & ABSTRACT:
+        text = f"The number of elements that a mask selects is not known while the function is staged ({flat.source})"
+        fix = "use plait.where(mask, x, 0), or assign by a mask: x[mask] = value"
+        raise AbstractValueError(message(text, flat.aval, "operations whose shape does not depend on values", fix))
     return int(wrap(P.reduce_sum(converted(flat, int64), axes=(0,))).item())
 
 

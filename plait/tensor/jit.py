@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
+import sys
 import threading
 import weakref
 from collections.abc import Sequence
@@ -25,7 +27,7 @@ from plait.core.graph import (
     substitute,
     toposort,
 )
-from plait.runtime.buffer import Buffer, allocate, to_numpy
+from plait.runtime.buffer import Buffer, allocate
 from plait.runtime.launch import Executable, lock
 from plait.tensor import lazy
 from plait.tensor.autograd import Function
@@ -109,46 +111,50 @@ class _Entry:
             (t, new) for k, (t, new) in written.items()
             if not staging.writes[k][1].flags & ABSTRACT and new is not staging.writes[k][1] and t._base is None
         ]  # fmt: skip
+        present = [(t, g) for t, g in gradients.values() if g is not None]
+        fresh = [(t, g) for t, g in present if g._node.flags & ABSTRACT]
         self.cleared = [t for t, g in gradients.values() if g is None]
-        fresh = [(t, g) for t, g in gradients.values() if g is not None and g._node.flags & ABSTRACT]
-        self.kept_gradients = [(t, g) for t, g in gradients.values() if g is not None and not g._node.flags & ABSTRACT]
-        self.inline = any(n.flags & (REQUIRES_GRAD | TRACED) for n in self.out_nodes)
-        outputs = [*self.out_nodes, *[n for _, n in changed], *[node_of(g) for _, g in fresh]]
-        self.staged, self.holders = outputs, holders
-        self.captured = [n for n in toposort(outputs, lazy.has_value) if n.value is not None and n.prim is not CONSTANT]
-        self.cells = [_owner(n) for n in self.captured]
-        self.changed = [t for t, _ in changed]
+        self.kept_gradients = [(t, g) for t, g in present if not g._node.flags & ABSTRACT]
+        self.changed = {t: None for t, _ in changed}
         self.fresh = [t for t, _ in fresh]
-        self.fresh_flags = [0 for _ in fresh]
-        position = {id(c): k for k, c in enumerate(self.cells) if c is not None}
-        first = len(self.out_nodes)
-        leaves = [*holders, *self.captured]
-        extra: list[Node] = []
-        donated: dict[int, int] = {}
-        for k, t in enumerate(self.changed):
-            if id(t) in position and self.captured[position[id(t)]].aval is t.aval:
-                donated[first + k] = len(holders) + position[id(t)]
-            else:
-                stand_in = placeholder(t.aval)
-                donated[first + k] = len(leaves) + len(extra)
-                extra.append(stand_in)
-                self.cells.append(t)
-                self.captured.append(stand_in)
+        outputs = [*self.out_nodes, *[n for _, n in changed], *[node_of(g) for _, g in fresh]]
+        captured = [n for n in toposort(outputs, lazy.has_value) if n.value is not None and n.prim is not CONSTANT]
+        self.cells = [_owner(n) for n in captured]
         self.gradient_buffers = [allocate(t.aval.nbytes) for t in self.fresh]
-        for k, t in enumerate(self.fresh):
-            donated[first + len(self.changed) + k] = len(leaves) + len(extra)
-            extra.append(placeholder(t.aval))
+        self.inline = any(n.flags & (REQUIRES_GRAD | TRACED) for n in self.out_nodes)
         self.program: Executable | None = None
-        if not self.inline:
-            self.program = Executable(compile_nodes(outputs, [*leaves, *extra]), donated)
-        self.epoch = -1
+        if self.inline:
+            self.staged, self.holders, self.captured = outputs, holders, captured
+        else:
+            self.compile(outputs, holders, captured)
+        self.epoch = self.flushes = -1
         self.is_visible = False
         self.viewed: list[Tensor] = []
         self.buffers: list[Buffer] = []
-        for c in [*self.cells, *self.changed, *self.fresh, *[t for t, _ in self.gradient_guards]]:
-            if c is not None:
-                lazy.state.cells.add(id(c))
         self.gradient_handles: list[Tensor] = []
+        held = [*self.cells, *self.changed, *self.fresh, *[t for t, _ in self.gradient_guards]]
+        lazy.state.cells.update(id(c) for c in held if c is not None)
+
+    def compile(self, outputs: list[Node], holders: list[Node], captured: list[Node]) -> None:
+        """Compile; new state takes over the memory of the old."""
+        cells = {id(c): len(holders) + k for k, c in enumerate(self.cells) if c is not None}
+        leaves = [*holders, *captured]
+        donated: dict[int, int] = {}
+        for k, t in enumerate(self.changed, len(self.out_nodes)):
+            if id(t) not in cells:
+                cells[id(t)] = len(leaves)
+                leaves.append(placeholder(t.aval))
+                self.cells.append(t)
+            donated[k] = cells[id(t)]
+        for k, t in enumerate(self.fresh, len(self.out_nodes) + len(self.changed)):
+            donated[k] = len(leaves)
+            leaves.append(placeholder(t.aval))
+        self.program = Executable(compile_nodes(outputs, leaves), donated)
+        # From here on no node of the graph is held: it would keep old values alive, and `_own_memory` counts holders.
+        self.program.plan.forget_sources()
+        self.constants = [n.value if c is None else None for c, n in zip(self.cells, captured, strict=False)]
+        self.constants += [None] * (len(self.cells) - len(captured))
+        self.out_nodes = [_leaf(None, n) for n in self.out_nodes]
 
     # running
     def matches(self) -> bool:
@@ -161,22 +167,18 @@ class _Entry:
         """Look up the memory of all captured state again, after some of it changed."""
         lazy.flush()
         buffers = []
-        for c, n in zip(self.cells, self.captured, strict=True):
+        for c, constant in zip(self.cells, self.constants, strict=True):
             if c is None:
-                buffers.append(n.value)
+                assert constant is not None
+                buffers.append(constant)
                 continue
-            node = node_of(c)
-            if node.value is None:
+            if node_of(c).value is None:
                 lazy.flush(c)
-            buffers.append(_own_memory(c, c in self.changed_set))
+            buffers.append(_own_memory(c) if c in self.changed else lazy.value(c))
         self.buffers = [*buffers, *self.gradient_buffers]
         self.viewed = [t for t in self.changed if id(t) in lazy.state.viewed]
         self.is_visible = False
-        self.epoch = lazy.state.epoch
-
-    @functools.cached_property
-    def changed_set(self) -> Any:
-        return dict.fromkeys(self.changed)
+        self.epoch, self.flushes = lazy.state.epoch, lazy.state.flushes
 
     def run(self, leaves: Sequence[Any], slots: Sequence[int]) -> Any:
         """Run on new arguments; returns the results in the structure that the function returned."""
@@ -188,7 +190,7 @@ class _Entry:
             lazy.flush()
         arguments = [lazy.value(leaves[k]) for k in slots]
         with lock():
-            if self.epoch != lazy.state.epoch:
+            if self.epoch != lazy.state.epoch or self.flushes != lazy.state.flushes:
                 self.bind()
                 program.set_inputs(self.buffers, len(slots))
             table = program.program.table
@@ -252,19 +254,24 @@ def _owner(node: Node) -> Tensor | None:
     return tensor if tensor is not None and tensor._node is node else None
 
 
-def _own_memory(cell: Tensor, is_written: bool) -> Buffer:
+_OWN_REFERENCES = 2  # the handle, and the argument of getrefcount
+
+
+def _own_memory(cell: Tensor) -> Buffer:
+    """The memory of a cell about to be overwritten: copied first if a recorded history still needs the old value."""
     buffer: Buffer = lazy.value(cell)
-    if is_written and cell._node.prim is CONSTANT:
+    if cell._node.prim is CONSTANT or sys.getrefcount(cell._node) > _OWN_REFERENCES:
         own = allocate(buffer.nbytes)
-        to_numpy(own, np.uint8, (buffer.nbytes,), writable=True)[:] = to_numpy(buffer, np.uint8, (buffer.nbytes,))
+        ctypes.memmove(own.address, buffer.address, buffer.nbytes)
         node = _leaf(own, cell._node)
+        node.flags = cell._node.flags
         node.extra = weakref.ref(cell)
         cell._node = node
         return own
     return buffer
 
 
-def _leaf(buffer: Buffer, like: Node) -> Node:
+def _leaf(buffer: Buffer | None, like: Node) -> Node:
     node = _new(Node)
     node.prim, node.inputs, node.params, node.aval = DATA, (), EMPTY, like.aval
     node.value, node.flags, node.extra, node.code, node.instruction = buffer, 0, None, like.code, like.instruction

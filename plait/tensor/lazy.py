@@ -68,11 +68,12 @@ class State:
     `cells` and `viewed` are the ids of tensors that compiled functions hold, and of those that have views.
     """
 
-    __slots__ = ("observer", "epoch", "cells", "viewed")
+    __slots__ = ("observer", "epoch", "cells", "viewed", "flushes")
 
     def __init__(self) -> None:
         self.observer: Observer | None = None
         self.epoch = 0
+        self.flushes = 0
         self.cells: set[int] = set()
         self.viewed: set[int] = set()
 
@@ -183,6 +184,7 @@ def flush(*tensors: Tensor) -> None:
         pending.clear()
         budget = _CHECK_EVERY
         if live:
+            state.flushes += 1
             nodes = list(live)
             buffers = compute(nodes)
             for node, buffer in zip(nodes, buffers, strict=True):
@@ -229,8 +231,10 @@ def _program(outputs: Sequence[Node], leaves: Sequence[Node], dynamic: Sequence[
     if dynamic:
         stand_ins = [placeholder(c.aval) for c in dynamic]
         outputs = _replace_constants(outputs, dict(zip(dynamic, stand_ins, strict=True)))
-        return Executable(compile_nodes(outputs, [*leaves, *stand_ins], fused))
-    return Executable(compile_nodes(outputs, leaves, fused))
+        leaves = [*leaves, *stand_ins]
+    program = Executable(compile_nodes(outputs, leaves, fused))
+    program.plan.forget_sources()
+    return program
 
 
 def _replace_constants(outputs: Sequence[Node], replacement: dict[Node, Node]) -> list[Node]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from plait.core.dtype import as_dtype
 from plait.tensor import (
+    autograd,
     contraction,
     dlpack,
     functions,
@@ -72,7 +73,9 @@ def copy_(self: Tensor, source: Any) -> Tensor:
     """
     if source is not self:
         exact = source if isinstance(source, Tensor) else wrap(to_node(source, self.dtype))
-        write(self, node_of(broadcast_to(astype(exact, self.dtype, copy=False), self.shape)))
+        value = broadcast_to(astype(exact, self.dtype, copy=False), self.shape)
+        # two tensors never share a node: each may be updated in place by a compiled function
+        write(self, node_of(shaping.clone(value) if value is source else value))
     return self
 
 
@@ -140,6 +143,7 @@ _OPERATORS = {
     "repeat": rearranging.tile,
     "t": shaping.transpose,
     "__repr__": repr.represent,
+    "backward": autograd.backward,
     "__getitem__": indexing.getitem,
     "__setitem__": indexing.setitem,
     "__dlpack__": dlpack.export,

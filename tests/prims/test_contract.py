@@ -61,7 +61,9 @@ def test_nan_and_infinity_stay_in_their_rows() -> None:
     a[7, 3], a[9, 5] = np.nan, np.inf
     inputs = inputs_for([a, b])
     (got,) = evaluate([P.dot_general(*inputs, contract=LAYOUTS["nn"], batch=NONE)], inputs, [a, b])
-    assert np.isnan(got[7]).all() and np.isinf(got[9]).all() and np.isfinite(np.delete(got, [7, 9], 0)).all()
+    assert np.isnan(got[7]).all()
+    assert np.isinf(got[9]).all()
+    assert np.isfinite(np.delete(got, [7, 9], 0)).all()
 
 
 def test_run_time_sizes() -> None:
@@ -99,6 +101,6 @@ def test_errors_say_what_to_do() -> None:
         P.dot_general(a, b, contract=((0, 1), (0,)), batch=NONE)
     with pytest.raises(DTypeError, match="one dtype"):
         P.dot_general(a, placeholder(aval(float64, (3, 5))), contract=((1,), (0,)), batch=NONE)
+    flags = placeholder(aval(bool_, (3,)))
     with pytest.raises(DTypeError, match="does not take bool"):
-        flags = placeholder(aval(bool_, (3,)))
         P.dot_general(flags, flags, contract=((0,), (0,)), batch=NONE)

@@ -12,8 +12,15 @@ from plait.core.errors import ArgumentError, ShapeError
 from plait.core.graph import placeholder
 from plait.core.primitive import P
 from plait.testing.oracles import conv as oracles
-from tests.prims.kernels import _run as run_symbolic
-from tests.prims.kernels import check_batch, check_derivatives, check_values, evaluate, inputs_for, samples
+from tests.prims.kernels import (
+    _run as run_symbolic,
+    check_batch,
+    check_derivatives,
+    check_values,
+    evaluate,
+    inputs_for,
+    samples,
+)
 
 NAMES = ["conv", "conv_input", "conv_weight"]
 PLAIN = {"strides": (1, 1), "padding": ((0, 0), (0, 0)), "lhs_dilation": (1, 1), "rhs_dilation": (1, 1), "groups": 1}
@@ -79,7 +86,8 @@ def test_padding_does_not_read_infinity() -> None:
     x[..., 1:-1] = 1
     inputs = inputs_for([x, w])
     (got,) = evaluate([P.conv(*inputs, **PLAIN)], inputs, [x, w])
-    assert np.isinf(got[..., [0, -1]]).all() and (got[..., 1:-1] == 72).all()
+    assert np.isinf(got[..., [0, -1]]).all()
+    assert (got[..., 1:-1] == 72).all()
 
 
 def test_errors_say_what_to_do() -> None:

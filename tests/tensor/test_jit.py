@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import weakref
 
 import numpy as np
 import pytest
@@ -224,3 +225,34 @@ def test_nothing_leaks() -> None:
         f(x)
     gc.collect()
     assert len(gc.get_objects()) - before < 50
+
+
+def test_a_history_kept_by_the_user_keeps_its_values() -> None:
+    w = plait.Parameter([3.0])
+
+    @plait.jit
+    def halve() -> None:
+        with plait.no_grad():
+            w.mul_(0.5)
+
+    halve()
+    y = (w * w).sum()
+    halve()
+    y.backward()
+    assert w.grad.tolist() == [3.0]
+    assert w.detach().tolist() == [0.75]
+
+
+def test_programs_hold_no_values() -> None:
+    def f(x: plait.Tensor) -> plait.Tensor:
+        return plait.tanh(x) * 2.0 + x
+
+    for function in (f, plait.jit(f)):
+        x = plait.ones(1000) * 3.0
+        function(x).sum().item()
+        node = weakref.ref(x._node)
+        function(x).sum().item()
+        del x
+        plait.sync()
+        gc.collect()
+        assert node() is None
