@@ -25,7 +25,7 @@ lint: $(VENV)/.test
 	$(PYTHON) tools/layering.py
 
 bench: $(VENV)/.test
-	$(PYTHON) -m benchmarks
+	for script in benchmarks/*.py; do $(PYTHON) $$script || exit 1; done
 
 $(VENV)/.demo: pyproject.toml tools/venv.sh
 	@tools/venv.sh $(VENV) demo

@@ -163,7 +163,8 @@ def draw(history: History, labels: Array, predicted: Array, path: Path) -> None:
         curves.set(title="Training loss", xlabel="epoch", ylim=(0, None))
         accuracies.plot(epochs, history.train_accuracies, color=blue, linewidth=2, label="training, augmented")
         accuracies.plot(epochs, history.accuracies, color=orange, linewidth=2, label="held out")
-        low = max(0.0, min(history.accuracies[len(epochs) // 4 :] + history.train_accuracies[len(epochs) // 4 :]) - 0.02)
+        later = slice(len(epochs) // 4, None)
+        low = max(0.0, min(history.accuracies[later] + history.train_accuracies[later]) - 0.02)
         accuracies.set(title="Accuracy", xlabel="epoch", ylim=(low, 1.002))
         accuracies.legend(frameon=False, loc="lower right")
         for axes in (curves, accuracies):

@@ -46,13 +46,13 @@ def run(test):
 def test_page(page):
     """The blocks of a page run one after the other, as one session; nothing is imported for them."""
     text = page.read_text(encoding="utf-8")
-    names = {"__name__": "__main__"}
+    names: dict[str, object] = {"__name__": "__main__"}
     for block in BLOCK.finditer(text):
         code, line = block[1], text[: block.start(1)].count("\n")
         if ">>>" in code:
             test = doctest.DocTestParser().get_doctest(code, names, page.name, str(page), line)
+            test.globs = names  # not a copy: functions of one block and those of the next share their globals
             run(test)
-            names = test.globs
         else:
             exec(compile("\n" * line + code, str(page), "exec"), names)
 

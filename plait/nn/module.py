@@ -98,6 +98,8 @@ class Module:
             self.register_buffer(name, value, name not in self._non_persistent)
         elif name in modules and value is None:
             self.register_module(name, None)
+        elif name == "training":  # compiled functions keep a version for each mode
+            object.__setattr__(self, name, value)
         else:
             self._forget(name)
             object.__setattr__(self, name, value)

@@ -69,8 +69,10 @@ class Optimizer:
             text = f"{type(self).__name__} has no such options"
             raise ArgumentError(message(text, unknown, sorted(self.defaults)))
         params = [group["params"]] if isinstance(group["params"], Tensor) else list(group["params"])
+        known = set(self.state)
         for p in params:
-            self._check(p)
+            _check_parameter(p, known)
+            known.add(p)
         options = {**self.defaults, **{k: v for k, v in group.items() if k != "params"}}
         self.param_groups.append(ParameterGroup(params, options))
         step = Tensor(np.zeros((), np.float32))
@@ -79,17 +81,6 @@ class Optimizer:
                 empty = np.zeros(p.shape, p.dtype.numpy)
                 names = type(self).slots(options)
                 self.state[p] = {"step": step, **{name: Tensor(empty) for name in names}}
-
-    def _check(self, parameter: Any) -> None:
-        if not isinstance(parameter, Tensor):
-            text, fix = "Optimizers take parameters", "pass model.parameters()"
-            raise ArgumentTypeError(message(text, type(parameter).__name__, "tensors", fix))
-        if not parameter.is_leaf:
-            text, fix = "Only leaves can be optimized", "pass the parameters themselves, not results computed from them"
-            raise ArgumentError(message(text, f"the result of an operation, shape {parameter.shape}", None, fix))
-        if parameter in self.state:
-            text = "A parameter comes twice"
-            raise ArgumentError(message(text, f"shape {parameter.shape}", None, "give each parameter to one group"))
 
     # stepping
 
@@ -190,6 +181,18 @@ class Optimizer:
             lines += [f"Parameter Group {k}"]
             lines += [f"    {name}: {value}" for name, value in sorted(group.items()) if name != "params"]
         return "\n".join([*lines, ")"])
+
+
+def _check_parameter(parameter: Any, known: set[Tensor]) -> None:
+    if not isinstance(parameter, Tensor):
+        text, fix = "Optimizers take parameters", "pass model.parameters()"
+        raise ArgumentTypeError(message(text, type(parameter).__name__, "tensors", fix))
+    if not parameter.is_leaf:
+        text, fix = "Only leaves can be optimized", "pass the parameters themselves, not results computed from them"
+        raise ArgumentError(message(text, f"the result of an operation, shape {parameter.shape}", None, fix))
+    if parameter in known:
+        text = "A parameter comes twice"
+        raise ArgumentError(message(text, f"shape {parameter.shape}", None, "give each parameter to one group"))
 
 
 def functional(optimizer: type[Optimizer], options: Mapping[str, Any]) -> Functional:

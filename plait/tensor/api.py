@@ -3,14 +3,7 @@
 from __future__ import annotations
 
 from plait.tensor import methods as _methods  # noqa: F401  (attaches the methods of Tensor)
-from plait.tensor.contraction import (
-    dot,
-    einsum,
-    matmul,
-    outer,
-    tensordot,
-    vecdot,
-)
+from plait.tensor.contraction import dot, einsum, matmul, outer, tensordot, vecdot
 from plait.tensor.creation import (
     arange,
     as_tensor,

@@ -72,7 +72,9 @@ def asarray(obj: Any, dtype: Any = None, device: Any = None, copy: bool | None =
 
 
 def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
-    """Return a tensor of a NumPy array, sharing its memory where it is dense and aligned to 64 bytes.
+    """Return a tensor of a NumPy array, sharing the memory of one that is contiguous, aligned and not tiny.
+
+    Memory is shared from 64 bytes on, where it is C-contiguous and begins at a multiple of 16; else it is copied.
 
     Raises:
         ArgumentTypeError: `array` is no array.

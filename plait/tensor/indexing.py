@@ -6,7 +6,6 @@ An index is split in two: a basic part (integers, slices, None, Ellipsis), which
 
 from __future__ import annotations
 
-import builtins
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
@@ -98,7 +97,7 @@ def _item(item: Any) -> Any:
     if item is None or item is Ellipsis or isinstance(item, slice):
         return item
     if isinstance(item, (bool, np.bool_)):
-        return scalar_node(builtins.bool(item), bool_)
+        return scalar_node(bool(item), bool_)
     if isinstance(item, Tensor):
         node = node_of(item)
     elif hasattr(item, "__index__") and not (isinstance(item, np.ndarray) and item.ndim):

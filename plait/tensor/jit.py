@@ -19,12 +19,15 @@ from plait.core.graph import (
     CONSTANT,
     DATA,
     EMPTY,
+    FREED,
+    PLACEHOLDER,
     REQUIRES_GRAD,
     TRACED,
     Node,
+    leaf,
     placeholder,
+    rebuild,
     recorder,
-    substitute,
     toposort,
 )
 from plait.runtime.buffer import Buffer, allocate
@@ -41,14 +44,14 @@ class _Staging(lazy.Observer):
 
     def __init__(self, outer: lazy.Observer | None) -> None:
         self.outer = outer
-        self.writes: dict[int, tuple[Tensor, Node, int]] = {}
+        self.writes: dict[int, tuple[Tensor, Node]] = {}
         self.gradients: dict[int, tuple[Tensor, Tensor | None]] = {}
         self.gradient_guards: list[tuple[Tensor, Tensor | None]] = []
         self.attribute_guards: dict[tuple[int, str], tuple[Any, str, Any]] = {}
 
     def written(self, tensor: Tensor, old: Node) -> None:
         if id(tensor) not in self.writes:
-            self.writes[id(tensor)] = (tensor, old, tensor._version)
+            self.writes[id(tensor)] = (tensor, old)
 
     def grad_read(self, tensor: Tensor) -> None:
         if id(tensor) not in self.gradients and not tensor._node.flags & ABSTRACT:
@@ -66,9 +69,9 @@ class _Staging(lazy.Observer):
 
     def restore(self) -> None:
         """Put every handle back to what it was before staging."""
-        for tensor, old, version in self.writes.values():
+        for tensor, old in self.writes.values():
             tensor._node = old
-            tensor._version = version
+            tensor._version += 1  # views made meanwhile are stale
         for tensor, old_gradient in self.gradients.values():
             tensor._grad = old_gradient
 
@@ -91,7 +94,7 @@ class _Entry:
             self.collect(result, staging)
         finally:
             lazy.state.observer = outer
-            written = {k: (t, t._node) for k, (t, _, _) in staging.writes.items()}
+            written = {k: (t, t._node) for k, (t, _) in staging.writes.items()}
             gradients = {k: (t, t._grad) for k, (t, _) in staging.gradients.items()}
             staging.restore()
             lazy.pending[:] = [t for t in lazy.pending if not t._node.flags & ABSTRACT]
@@ -124,7 +127,9 @@ class _Entry:
         self.inline = any(n.flags & (REQUIRES_GRAD | TRACED) for n in self.out_nodes)
         self.program: Executable | None = None
         if self.inline:
-            self.staged, self.holders, self.captured = outputs, holders, captured
+            stand_ins = [leaf(PLACEHOLDER, n.aval, None, n.flags | ABSTRACT) for n in captured]
+            self.staged = replay(outputs, dict(zip(captured, stand_ins, strict=True)))
+            self.holders, self.captured, self.stand_ins = holders, captured, stand_ins
         else:
             self.compile(outputs, holders, captured)
         self.epoch = self.flushes = -1
@@ -230,15 +235,16 @@ class _Entry:
     def run_inline(self, leaves: Sequence[Any], slots: Sequence[int]) -> Any:
         """Record the staged operations on the arguments, so that gradients flow through them."""
         replacement: dict[Node, Node] = {h: node_of(leaves[k]) for h, k in zip(self.holders, slots, strict=True)}
-        for c, n in zip(self.cells, self.captured, strict=True):
-            if c is not None:
-                replacement[n] = node_of(c)
-        found = substitute(self.staged, replacement)
+        for c, n, s in zip(self.cells, self.captured, self.stand_ins, strict=True):
+            replacement[s] = n if c is None else node_of(c)
+        found = replay(self.staged, replacement)
         count = len(self.returned)
         for t, node in zip(self.changed, found[count:], strict=False):
             lazy.written(t, t._node)
             t._version += 1
             t._node = node
+            if node.flags & REQUIRES_GRAD:
+                node.extra = weakref.ref(t)
             lazy.pending.append(t)
         for t, node in zip(self.fresh, found[count + len(self.changed) :], strict=True):
             t.grad = wrap(node)
@@ -246,6 +252,23 @@ class _Entry:
         for k, node in zip(self.returned, found, strict=False):
             values[k] = wrap(node)
         return tree.unflatten(self.out_tree, values)
+
+
+def replay(outputs: Sequence[Node], replacement: dict[Node, Node]) -> list[Node]:
+    """Record `outputs` anew with some nodes replaced; where gradients flowed they flow again, and nowhere else."""
+    result = dict(replacement)
+    for node in toposort(outputs, result.__contains__):
+        if node not in result and not node.inputs:
+            result[node] = node
+        elif node not in result:
+            made = rebuild(node, tuple([result[i] for i in node.inputs]))
+            if made is not node:
+                made.flags = made.flags & ~_HISTORY | node.flags & _HISTORY
+            result[node] = made
+    return [result[o] for o in outputs]
+
+
+_HISTORY = REQUIRES_GRAD | FREED
 
 
 def _owner(node: Node) -> Tensor | None:

@@ -113,6 +113,9 @@ def grad_written(tensor: Tensor) -> None:
 def over_budget() -> None:
     """Flush when too many nodes or bytes are pending; called each time `pending` reaches `budget`."""
     global budget
+    if state.observer is not None:  # nothing is computed while a function is staged
+        budget += len(pending)
+        return
     nbytes = sum(t._node.aval.nbytes for t in pending[-_CHECK_EVERY:])
     budget += _CHECK_EVERY
     if len(pending) >= NODE_BUDGET or nbytes * (len(pending) // _CHECK_EVERY) > BYTE_BUDGET:
@@ -125,6 +128,8 @@ def value(tensor: Tensor) -> Buffer:
     Raises `AbstractValueError` where the value is not known because a function is being staged.
     """
     node = tensor._node
+    if state.observer is not None and (node.value is None or node.extra is not None):
+        raise _not_known(node)
     found = node.value
     if type(found) is Buffer:
         return found
@@ -134,17 +139,21 @@ def value(tensor: Tensor) -> Buffer:
         result: Buffer = node.extra
         return result
     if node.flags & ABSTRACT:
-        raise AbstractValueError(
-            message(
-                f"The value of a {node.aval} is not known while the function is staged (recorded at {node.source})",
-                "a look at the value (bool, int, float, item, numpy, print)",
-                "only operations on tensors inside jit, vmap, scan, cond and while_loop",
-                "use plait.where or plait.cond instead of `if`, or pass the value as a static argument",
-            )
-        )
+        raise _not_known(node)
     flush(tensor)
     computed: Buffer = tensor._node.value
     return computed
+
+
+def _not_known(node: Node) -> AbstractValueError:
+    return AbstractValueError(
+        message(
+            f"The value of a {node.aval} is not known while the function is staged (recorded at {node.source})",
+            "a look at the value (bool, int, float, item, numpy, print)",
+            "only operations on tensors inside jit, vmap, scan, cond and while_loop",
+            "use plait.where or plait.cond instead of `if`, or pass the value as a static argument",
+        )
+    )
 
 
 def scalar_buffer(node: Node) -> Buffer:

@@ -11,7 +11,7 @@ import numpy as np
 
 from plait import prims  # noqa: F401  (registers the primitives)
 from plait.core.aval import Aval
-from plait.core.dtype import DType, bool_, float32, promote, promote_scalar, uint8
+from plait.core.dtype import DType, bool_, float32, promote, promote_rank_0, promote_scalar, uint8
 from plait.core.errors import ArgumentError, ArgumentTypeError, message
 from plait.core.graph import _IS_INTERNAL, EMPTY, FREED, REQUIRES_GRAD, Node, locate, recorder
 from plait.core.primitive import PRIMITIVES, P, Primitive
@@ -38,13 +38,23 @@ def operand(value: Any, name: str) -> Node | bool | int | float | complex:
 
 
 def common_dtype(operands: Sequence[Node | DType | bool | int | float | complex]) -> DType:
-    """Return the dtype that an operation on these computes in; Python scalars are weak."""
-    dtypes = [o.dtype if isinstance(o, Node) else o for o in operands if isinstance(o, (Node, DType))]
-    dtype = reduce(promote, dtypes) if dtypes else bool_
+    """Return the dtype that an operation on these computes in, as PyTorch promotes.
+
+    Tensors of rank 0 change only the kind of the others' dtype; Python scalars are weaker still.
+    """
+    whole = [o if isinstance(o, DType) else o.dtype for o in operands if isinstance(o, DType) or _has_axes(o)]
+    rank_0 = [o.dtype for o in operands if isinstance(o, Node) and not o.ndim]
+    dtype = reduce(promote, whole or rank_0 or [bool_])
+    if whole and rank_0:
+        dtype = promote_rank_0(dtype, reduce(promote, rank_0))
     for o in operands:
         if not isinstance(o, (Node, DType)):
             dtype = promote_scalar(dtype, o)
     return dtype
+
+
+def _has_axes(value: Any) -> bool:
+    return isinstance(value, Node) and value.ndim > 0
 
 
 def promoted(values: Sequence[Any], name: str, rule: Callable[[DType], DType] | None = None) -> list[Node]:

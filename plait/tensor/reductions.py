@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import inf
-from math import prod as product
+from math import inf, prod as product
 from typing import Any
 
 from plait.core.dtype import as_dtype, bool_, int64, uint8, uint64

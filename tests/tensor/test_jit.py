@@ -256,3 +256,33 @@ def test_programs_hold_no_values() -> None:
         plait.sync()
         gc.collect()
         assert node() is None
+
+
+def test_state_advances_under_a_recorded_result() -> None:
+    w = plait.Parameter([3.0])
+
+    @plait.jit
+    def grow() -> plait.Tensor:
+        with plait.no_grad():
+            w.mul_(2.0)
+        return (w * w).sum()
+
+    for k in range(1, 4):
+        w.grad = None
+        result = grow()
+        assert result.item() == (3.0 * 2**k) ** 2
+        result.backward()
+        assert w.grad.tolist() == [2 * 3.0 * 2**k]
+
+
+def test_state_cannot_steer_python() -> None:
+    count = plait.tensor(0.0)
+
+    @plait.jit
+    def f(x: plait.Tensor) -> plait.Tensor:
+        count.add_(1.0)
+        return x if count.item() > 2 else -x
+
+    with pytest.raises(AbstractValueError):
+        f(plait.tensor(1.0))
+    assert count.item() == 0.0
