@@ -193,7 +193,7 @@ def _operator(general: Callable[[Any, Any], Tensor], prim: Primitive, reflected:
     `record` and `wrap` do. All others go through `general`.
     """
     seen: dict[tuple[Aval, Aval], Aval] = {}
-    known, scalars, get_frame = seen.get, _SCALARS.get, sys._getframe
+    known, scalars, get_frame, pending = seen.get, _SCALARS.get, sys._getframe, lazy.pending
     mask = ~(REQUIRES_GRAD | FREED) if prim.name in _COMPARISONS else -1
 
     def method(self: Tensor, other: Any) -> Tensor:
@@ -235,7 +235,6 @@ def _operator(general: Callable[[Any, Any], Tensor], prim: Primitive, reflected:
         tensor._node = node
         tensor._base = tensor._grad = None
         tensor._version = 0
-        pending = lazy.pending
         pending.append(tensor)
         if len(pending) > lazy.budget:
             lazy.over_budget()

@@ -10,6 +10,7 @@ import numpy as np
 
 from plait.core.dtype import bool_, complex64, float32, int64
 from plait.core.graph import ABSTRACT
+from plait.tensor import lazy
 from plait.tensor.tensor import Parameter, Tensor, node_of
 
 _UNSAID = (bool_, int64, float32, complex64)
@@ -37,7 +38,7 @@ def represent(x: Tensor) -> str:
     name = "Parameter" if isinstance(x, Parameter) else "tensor"
     node = node_of(x)
     notes = [] if x.dtype in _UNSAID else [f"dtype={x.dtype}"]
-    if node.flags & ABSTRACT:
+    if node.flags & ABSTRACT or lazy.state.observer is not None:
         where = f", recorded at {node.source}" if node.source else ""
         return f"{name}(<abstract>, shape={x.shape}, dtype={x.dtype}{where})"
     is_summary = x.numel() > print_options.threshold

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 import plait
-from plait.core.primitive import P
 from plait.tensor.tensor import node_of
 
 Array = Any
@@ -184,7 +183,7 @@ def test_while_that_never_runs_and_forward_mode() -> None:
 
 def test_reverse_mode_of_while_says_what_to_use() -> None:
     f = lambda x: plait.while_loop(lambda v: v < 10.0, lambda v: v * x, x)  # noqa: E731
-    with pytest.raises(plait.errors.GradientError, match="use scan or fori_loop with a fixed length"):
+    with pytest.raises(plait.errors.GradientError, match="use a fixed length"):
         plait.grad(f)(tensor(2.0))
 
 
@@ -256,4 +255,3 @@ def test_checkpoint_keeps_python_control_flow_and_closures() -> None:
 
     g = plait.grad(lambda x: f(x)["y"])
     assert g(tensor(2.0)).item() == 3.0 and g(tensor(-2.0)).item() == -1.0
-    assert P.checkpoint is not None

@@ -274,9 +274,6 @@ def test_a_leaked_value_says_where_it_is_from(stage: str) -> None:
 
 
 def test_gradients_free_what_they_recorded() -> None:
-    class Marker(plait.Tensor):
-        pass
-
     seen: list[Any] = []
 
     def f(x: Any) -> Any:
