@@ -1,4 +1,4 @@
-"""Everything the documentation says in code is true: its Python runs, its links lead somewhere, its table is current."""
+"""What the documentation says in code is true: its Python runs, its links lead somewhere, its table is current."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 import plait
+from plait.core.primitive import PRIMITIVES, P
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")] + sorted((ROOT / "docs").glob("*.md"))
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
@@ -30,9 +31,14 @@ def modules():
 
 @pytest.fixture(autouse=True)
 def fresh_state(tmp_path, monkeypatch):
-    """Examples write files into a folder of their own, and draw the same numbers in every order of the tests."""
+    """Examples write files into a folder of their own, draw the same numbers in any order, and leave no primitives."""
+    known = set(PRIMITIVES)
     monkeypatch.chdir(tmp_path)
     plait.manual_seed(0)
+    yield
+    for name in set(PRIMITIVES) - known:
+        del PRIMITIVES[name]
+        vars(P).pop(name, None)
 
 
 def run(test):

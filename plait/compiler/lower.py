@@ -20,9 +20,10 @@ from plait.core.dtype import DType, bool_
 from plait.core.graph import CONSTANT, GET, Node
 from plait.ir.build import AccumulatorValue, Builder
 from plait.ir.complex import Complex
-from plait.ir.loop import Buffer, Expr, Index, Kernel, Value, const
+from plait.ir.loop import Buffer, Expr, Index, Kernel, Value, binary, const
 
 WORK_PER_THREAD = 16384  # elements worth waking another thread for
+STRIP = 256  # elements of the last axis that are done together where memory is read across it
 
 
 def inputs_of(group: Group) -> list[Node]:
@@ -146,8 +147,30 @@ class _Lowering:
             with self.builder.parallel(extent, mark="vector", grain=WORK_PER_THREAD) as i:
                 self.store(self.group.outputs, self.place([(last, i)]))
             return
+        if self.reads_across(last):
+            self.elementwise_in_strips(outer, last)
+            return
         with self.outer_loop(outer, self.extent(last)) as at, self.builder.vector(0, self.extent(last)) as j:
             self.store(self.group.outputs, self.place([*at, (last, j)]))
+
+    def reads_across(self, last: list[int]) -> bool:
+        """Whether something in memory is contiguous along another axis than the last, as a transpose reads it."""
+        lies = [where for where in self.maps() if where and where[-1] is not None]
+        return any(where[-1] != last[-1] and last[-1] in where for where in lies)
+
+    def elementwise_in_strips(self, outer: list[list[int]], last: list[int]) -> None:
+        """Go down strips of the last axis, so that cache lines read across it are used whole."""
+        *rest, down = outer
+        width = self.extent(last)
+        strips = (width + (STRIP - 1)) // STRIP
+        total = const(self.extent([a for r in rest for a in r])) * strips
+        with self.builder.parallel(total) as p:
+            *at, strip = unflatten_index(p, [*[self.extent(r) for r in rest], strips])
+            low = const(strip) * STRIP
+            end = binary("min", low + STRIP, const(width))
+            with self.builder.loop(0, self.extent(down)) as i, self.builder.vector(low, end) as j:
+                places = [*zip(rest, at, strict=True), (down, i), (last, j)]
+                self.store(self.group.outputs, self.place(places))
 
     def runs(self, axes: Sequence[int]) -> list[list[int]]:
         """Split the axes of the space into runs that one loop can cover.

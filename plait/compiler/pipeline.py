@@ -195,7 +195,7 @@ class Compiler:
         return made
 
     def stop(self, node: Node) -> bool:
-        return (node, 0) in self.home or node.prim is CONSTANT
+        return (node, 0) in self.home or node.prim is CONSTANT or node.prim is PLACEHOLDER
 
     def body(self, outputs: Sequence[Node]) -> list[Value]:
         """Append the steps that compute `outputs`; returns where they are."""

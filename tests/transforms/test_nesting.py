@@ -116,7 +116,13 @@ EXPECTED: dict[str, Callable[[Function], Function]] = {
     "vjp": lambda f: lambda x: np.array([DIRECTION @ difference(f, x, e) for e in np.eye(len(x))]),
 }
 NAMES = ("grad", "vmap", "jvp", "jit", "checkpoint")
-PAIRS = [*itertools.product(NAMES, NAMES), ("linearize", "grad"), ("vmap", "linearize"), ("vjp", "jvp"), ("grad", "vjp")]
+PAIRS = [
+    *itertools.product(NAMES, NAMES),
+    ("linearize", "grad"),
+    ("vmap", "linearize"),
+    ("vjp", "jvp"),
+    ("grad", "vjp"),
+]
 TRIPLES = [
     ("grad", "grad", "grad"), ("jvp", "vmap", "grad"), ("vmap", "jvp", "grad"), ("grad", "vmap", "jvp"),
     ("jit", "vmap", "grad"), ("vmap", "jit", "grad"), ("grad", "jit", "vmap"), ("jvp", "jvp", "grad"),

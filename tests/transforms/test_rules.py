@@ -230,7 +230,9 @@ def test_perturbations_are_not_confused() -> None:
     assert outer(tensor(3.0)).item() == 1.0
     forward = lambda f, x: plait.jvp(f, (x,), (tensor(1.0),))[1]  # noqa: E731
     assert forward(lambda x: x * forward(lambda y: x + y, tensor(1.0)), tensor(3.0)).item() == 1.0
-    assert plait.vmap(plait.grad(lambda x: x * plait.grad(lambda y: x * y)(tensor(2.0))))(tensor([3.0])).tolist() == [6.0]
+    assert plait.vmap(plait.grad(lambda x: x * plait.grad(lambda y: x * y)(tensor(2.0))))(tensor([3.0])).tolist() == [
+        6.0
+    ]
 
 
 def test_backward_inside_and_around_transforms() -> None:
