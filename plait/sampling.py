@@ -12,6 +12,7 @@ import numpy as np
 
 from plait import random
 from plait.core.dtype import as_dtype, int64, uint32
+from plait.core.errors import ArgumentTypeError, message
 from plait.core.primitive import P
 from plait.tensor.methods import copy_
 from plait.tensor.shaping import astype, shape_of
@@ -38,6 +39,8 @@ class Generator:
 
     def manual_seed(self, seed: int) -> Generator:
         """Start again from `seed`; returns the generator."""
+        if not hasattr(seed, "__index__"):
+            raise ArgumentTypeError(message("A seed is an integer", repr(seed), "an integer"))
         return self.set_state(_state(seed))
 
     def get_state(self) -> Tensor:

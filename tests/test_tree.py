@@ -58,7 +58,7 @@ TREES = [
 ]
 
 
-@pytest.mark.parametrize("value", TREES, ids=repr, ids=lambda tree: type(tree).__name__)
+@pytest.mark.parametrize("value", TREES, ids=lambda tree: type(tree).__name__)
 def test_round_trip(value: Any) -> None:
     leaves, treedef = tree.flatten(value)
     assert len(leaves) == treedef.num_leaves

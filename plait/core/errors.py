@@ -43,6 +43,13 @@ class InternalError(PlaitError, RuntimeError):
     """A broken invariant inside plait: please report it."""
 
 
+def check_function(function: object, what: str) -> None:
+    """Raise `ArgumentTypeError` unless `function` can be called; `what` names who takes it."""
+    if not callable(function):
+        fix = "pass the function itself, e.g. f, not its result f(x)"
+        raise ArgumentTypeError(message(f"{what} takes a function", type(function).__name__, "a callable", fix))
+
+
 def message(what: str, received: object = None, expected: object = None, fix: str | None = None) -> str:
     """Build the text of an error: what happened, what was received and expected, and how to fix it."""
     parts = [what.rstrip(".") + "."]

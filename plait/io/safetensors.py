@@ -55,6 +55,8 @@ def save_file(tensors: Mapping[str, Any], path: Path_, metadata: Mapping[str, st
     library = _library()
     arrays = {name: _array(name, value) for name, value in _checked(tensors).items()}
     target = Path(path)
+    if not target.parent.is_dir():
+        raise FileNotFoundError(message("There is no such folder", target.parent, None, "create it first"))
     handle, temporary = tempfile.mkstemp(prefix=target.name, suffix=".partial", dir=target.parent)
     os.close(handle)
     try:

@@ -271,6 +271,9 @@ class Module:
         Raises:
             ArgumentError: listing all missing, unexpected and misshapen entries; then nothing has been changed.
         """
+        if not isinstance(state_dict, Mapping):
+            fix = "pass what state_dict() or plait.load returned"
+            raise ArgumentTypeError(message("A state dict is a dict", type(state_dict).__name__, "a dict", fix))
         own = self.state_dict()
         missing = [name for name in own if name not in state_dict]
         unexpected = [name for name in state_dict if name not in own]
@@ -404,6 +407,9 @@ class Module:
 
 def check_features(layer: str, x: Tensor, axis: int, expected: int, name: str) -> None:
     """Raise `ShapeError` unless axis `axis` of the input of a layer has the size that it was made for."""
+    if not isinstance(x, Tensor):
+        fix = "convert with plait.tensor(...)"
+        raise ArgumentTypeError(message(f"{layer} takes a tensor", type(x).__name__, "a tensor", fix))
     if x.ndim < abs(axis) or x.shape[axis] != expected:
         received = f"an input of shape {x.shape}"
         wanted = f"size {expected} on axis {axis}"

@@ -11,6 +11,7 @@ from plait.core import tree
 from plait.core.dtype import float64
 from plait.core.errors import ArgumentError, ArgumentTypeError, ShapeError, message
 from plait.optim.group import ParameterGroup
+from plait.tensor import lazy
 from plait.tensor.autograd import enable_grad, no_grad
 from plait.tensor.tensor import Parameter, Tensor
 
@@ -109,6 +110,8 @@ class Optimizer:
         with no_grad():
             for group in self.param_groups:
                 self._step_group(group)
+        if lazy.state.observer is None:
+            lazy.flush()  # the end of a step: what is pending has the same structure every time, so it runs fused
         return result
 
     def _step_group(self, group: ParameterGroup) -> None:
@@ -153,6 +156,11 @@ class Optimizer:
             ArgumentError: it belongs to other groups of parameters; then nothing has been changed.
             ShapeError: a tensor has another shape; likewise.
         """
+        if not isinstance(state_dict, Mapping) or not {"state", "param_groups"} <= state_dict.keys():
+            received = sorted(state_dict) if isinstance(state_dict, Mapping) else type(state_dict).__name__
+            fix = "pass what optimizer.state_dict() returned"
+            text = "This is no state dict of an optimizer"
+            raise ArgumentError(message(text, received, 'a dict with "state" and "param_groups"', fix))
         groups = state_dict["param_groups"]
         sizes, own = [len(g["params"]) for g in groups], [len(g["params"]) for g in self.param_groups]
         if sizes != own:

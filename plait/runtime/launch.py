@@ -11,6 +11,7 @@ import numpy as np
 
 from plait.compiler.pipeline import HostCall, Jump, Label, Launch, Plan, Value
 from plait.core.aval import Aval
+from plait.core.errors import ShapeError, message
 from plait.runtime.buffer import Buffer, allocate
 from plait.runtime.code import evaluate_size, load_kernel
 from plait.runtime.program import ProgramBuilder
@@ -132,6 +133,9 @@ def _host_function(step: HostCall) -> Callable[..., None]:
         arrays = [_array(p, a) for p, a in zip(addresses, [*inputs, *results], strict=True)]
         found = function(*[a.copy() for a in arrays[: len(inputs)]])
         values = found if isinstance(found, (tuple, list)) else (found,)
+        shapes, expected = [np.shape(v) for v in values], [a.shape for a in results]
+        if shapes != expected:
+            raise ShapeError(message("A host callback returned other shapes than announced", shapes, expected))
         for array, value in zip(arrays[len(inputs) :], values, strict=True):
             array[...] = np.asarray(value)
 

@@ -9,7 +9,15 @@ from typing import Any
 
 from plait.core import tree
 from plait.core.dtype import int64
-from plait.core.errors import ArgumentError, ArgumentTypeError, DTypeError, GradientError, ShapeError, message
+from plait.core.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    DTypeError,
+    GradientError,
+    ShapeError,
+    check_function,
+    message,
+)
 from plait.core.graph import FREED, REQUIRES_GRAD, TRACED, Node, full, placeholder, recorder, substitute, toposort
 from plait.core.primitive import P
 from plait.tensor import lazy
@@ -170,7 +178,7 @@ def _release(outputs: Sequence[Node | None], variables: Sequence[Node]) -> None:
             node.flags &= ~TRACED
 
 
-def as_tensors(values: Sequence[Any], what: str) -> list[Tensor]:
+def as_tensors(values: Sequence[Any], what: str, verb: str = "takes") -> list[Tensor]:
     """Check that all leaves are tensors (arrays and numbers are converted)."""
     result = []
     for v in values:
@@ -182,7 +190,7 @@ def as_tensors(values: Sequence[Any], what: str) -> list[Tensor]:
             except (TypeError, ValueError):
                 fix = "pass tensors, arrays or numbers, or hide other values in a closure"
                 raise ArgumentTypeError(
-                    message(f"{what} takes pytrees of tensors", type(v).__name__, None, fix)
+                    message(f"{what} {verb} pytrees of tensors", type(v).__name__, None, fix)
                 ) from None
     return result
 
@@ -204,10 +212,11 @@ class _Call:
     def __init__(
         self, function: Function, args: Sequence[Any], kwargs: dict[str, Any], argnums: Any, what: str
     ) -> None:
+        check_function(function, what)
         numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
         for k in numbers:
             if not isinstance(k, int) or not -len(args) <= k < len(args):
-                expected = f"argnums from {-len(args)} to {len(args) - 1}"
+                expected = f"argnums from {-len(args)} to {len(args) - 1}" if args else "a positional argument"
                 raise ArgumentError(message(f"{what}: there is no such positional argument", k, expected))
         chosen = tuple(args[k] for k in numbers)
         self.treedef = tree.structure(chosen)
@@ -242,11 +251,12 @@ def value_and_grad(function: Function, argnums: int | Sequence[int] = 0, has_aux
         >>> plait.value_and_grad(lambda x: (x * x).sum())(plait.tensor([1.0, 2.0]))
         (tensor(5.), tensor([2., 4.]))
     """
+    check_function(function, "grad")
 
     @functools.wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         call = _Call(function, args, kwargs, argnums, "grad")
-        output, aux = call.output if has_aux else (call.output, None)
+        output, aux = _with_aux(call.output) if has_aux else (call.output, None)
         node = _scalar_output(output)
         results, pull = pull_back([node], call.variables, TRACED)
         gradients = pull([full(1, node.aval)])
@@ -257,6 +267,14 @@ def value_and_grad(function: Function, argnums: int | Sequence[int] = 0, has_aux
         return ((value, aux), packed) if has_aux else (value, packed)
 
     return wrapped
+
+
+def _with_aux(output: Any) -> tuple[Any, Any]:
+    if not isinstance(output, tuple) or len(output) != 2:
+        received = f"{type(output).__name__}" + (f" of {len(output)}" if isinstance(output, tuple) else "")
+        text = "grad with has_aux=True needs a function that returns a pair"
+        raise ArgumentTypeError(message(text, received, "(loss, aux)"))
+    return output
 
 
 def _scalar_output(output: Any) -> Node:
@@ -294,7 +312,7 @@ def grad(function: Function, argnums: int | Sequence[int] = 0, has_aux: bool = F
 def output_nodes(output: Any, what: str) -> tuple[list[Node], tree.TreeDef]:
     """Return the nodes of what a transformed function returned, and its structure."""
     leaves, treedef = tree.flatten(output)
-    return [node_of(t) for t in as_tensors(leaves, f"the result of the function given to {what}")], treedef
+    return [node_of(t) for t in as_tensors(leaves, f"The function given to {what}", "returns")], treedef
 
 
 def _rebuild(treedef: tree.TreeDef, nodes: Sequence[Node | None], avals: Sequence[Node]) -> Any:
@@ -308,7 +326,8 @@ def _match_tree(values: Any, treedef: tree.TreeDef, nodes: Sequence[Node], what:
     result = [node_of(t) for t in as_tensors(leaves, what)]
     for r, n in zip(result, nodes, strict=True):
         if r.aval is not n.aval:
-            raise (ShapeError if r.shape != n.shape else DTypeError)(message(f"{what} does not match", r.aval, n.aval))
+            text = message(f"{what}: shape or dtype differs", r.aval, n.aval)
+            raise (ShapeError if r.shape != n.shape else DTypeError)(text)
     return result
 
 
@@ -327,6 +346,10 @@ def jvp(function: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> 
         >>> plait.jvp(plait.sin, (plait.tensor(0.0),), (plait.tensor(2.0),))
         (tensor(0.), tensor(2.))
     """
+    for name, values in (("primals", primals), ("tangents", tangents)):
+        if not isinstance(values, (tuple, list)):
+            text, fix = f"jvp takes its {name} as a tuple", "write (x,) for one argument"
+            raise ArgumentTypeError(message(text, type(values).__name__, "a tuple", fix))
     call = _Call(function, tuple(primals), {}, tuple(range(len(primals))), "jvp")
     directions = _match_tree(tuple(tangents), call.treedef, call.nodes, "The tangents given to jvp")
     nodes, treedef = output_nodes(call.output, "jvp")

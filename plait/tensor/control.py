@@ -8,7 +8,7 @@ from typing import Any
 from plait.core import tree
 from plait.core.aval import Aval, aval
 from plait.core.dtype import as_dtype, int64
-from plait.core.errors import ArgumentError, ArgumentTypeError, ShapeError, message
+from plait.core.errors import ArgumentError, ArgumentTypeError, ShapeError, check_function, message
 from plait.core.graph import Graph, Node, close, placeholder
 from plait.core.primitive import P
 from plait.tensor.autograd import Function, as_tensors, output_nodes
@@ -17,6 +17,7 @@ from plait.tensor.tensor import Tensor, node_of, wrap
 
 def _stage(function: Function, treedef: tree.TreeDef, avals: Sequence[Aval], what: str) -> Any:
     """Record `function` on placeholders; returns (inputs, outputs, tree of the outputs)."""
+    check_function(function, what)
     holders = [placeholder(a) for a in avals]
     outputs, out_tree = output_nodes(function(*tree.unflatten(treedef, [wrap(h) for h in holders])), what)
     return holders, outputs, out_tree
@@ -132,6 +133,7 @@ def scan(function: Function, initial: Any, xs: Any = None, length: int | None = 
 
 
 def _stage_pair(function: Function, treedef: tree.TreeDef, avals: Sequence[Aval]) -> Any:
+    check_function(function, "scan")
     holders = [placeholder(a) for a in avals]
     result = function(*tree.unflatten(treedef, [wrap(h) for h in holders]))
     if not isinstance(result, tuple) or len(result) != 2:
@@ -151,6 +153,9 @@ def fori_loop(low: int, high: int, body: Function, initial: Any) -> Any:
         indices = wrap(P.iota(dtype=int64, shape=(max(0, high - low),), axis=0)) + low
         return scan(lambda carry, i: (body(i, carry), None), initial, indices)[0]
     first, last = (as_tensors([b], "fori_loop")[0] for b in (low, high))
+    for bound in (first, last):
+        if not bound.dtype.is_integer or bound.shape:
+            raise ArgumentTypeError(message("The bounds of fori_loop are integers", bound._node.aval, "int64[]"))
 
     def step(state: Any) -> Any:
         i, carry = state
@@ -178,6 +183,10 @@ def pure_callback(function: Callable[..., Any], results: Any, *args: Any) -> Any
     """
     inputs, treedef = _flatten(args, "pure_callback")
     kinds, out_tree = tree.flatten(results, is_leaf=_is_spec)
+    for k in kinds:
+        if not isinstance(k, Tensor) and not _is_spec(k):
+            expected = "tensors or (shape, dtype) pairs, e.g. ((3,), plait.float32)"
+            raise ArgumentTypeError(message("pure_callback needs to know what it returns", repr(k), expected))
     avals = tuple(k.aval if isinstance(k, Tensor) else aval(as_dtype(k[1]), tuple(k[0])) for k in kinds)
 
     def call(*arrays: Any) -> Any:

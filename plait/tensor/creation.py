@@ -195,6 +195,9 @@ def arange(
     if stop is None:
         start, stop = 0, start
     start, stop, step = (v.item() if isinstance(v, (Tensor, np.generic)) else v for v in (start, stop, step))
+    for value in (start, stop, step):
+        if not isinstance(value, (int, float)):
+            raise ArgumentTypeError(message("arange takes numbers", repr(value), "integers or floats"))
     if not step:
         raise ArgumentError(message("The step of arange is zero", step, "a step other than 0"))
     integral = all(isinstance(v, int) for v in (start, stop, step))

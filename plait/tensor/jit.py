@@ -14,6 +14,7 @@ import numpy as np
 
 from plait.compiler.pipeline import compile_nodes
 from plait.core import tree
+from plait.core.errors import check_function
 from plait.core.graph import (
     ABSTRACT,
     CONSTANT,
@@ -384,4 +385,7 @@ def jit(function: Function | None = None) -> Any:
         >>> f(plait.tensor(0.0))
         tensor(0.)
     """
-    return jit if function is None else Jitted(function)
+    if function is None:
+        return jit
+    check_function(function, "jit")
+    return Jitted(function)

@@ -7,7 +7,6 @@ is compiled as one fused program.
 from __future__ import annotations
 
 import sys
-import threading
 import weakref
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -27,7 +26,7 @@ from plait.core.graph import (
     toposort,
 )
 from plait.runtime.buffer import Buffer, allocate, to_numpy
-from plait.runtime.launch import Executable
+from plait.runtime.launch import Executable, lock
 
 if TYPE_CHECKING:
     from plait.tensor.tensor import Tensor
@@ -43,7 +42,7 @@ pending: list[Tensor] = []
 budget = _CHECK_EVERY
 """Length of `pending` at which `over_budget` is to be called."""
 
-_lock = threading.RLock()
+_lock = lock()  # one lock for recording's end and for running: two could be taken in either order
 
 
 class Observer:

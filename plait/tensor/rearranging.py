@@ -130,6 +130,8 @@ def repeat(x: Any, repeats: int, axis: int | None = None) -> Tensor:
     if axis is None:
         node, axis = P.reshape(node, shape=(node.aval.size,)), 0
     count = shape_of((repeats,))[0]
+    if count < 0:
+        raise ArgumentError(message("repeat needs a number of repetitions", repeats, "at least 0"))
     axis = axis_index(axis, node.ndim)
     spread_shape = (*node.shape[: axis + 1], count, *node.shape[axis + 1 :])
     kept = tuple(i for i in range(node.ndim + 1) if i != axis + 1)
@@ -242,7 +244,7 @@ def _widths(pad_width: Any, ndim: int) -> list[tuple[int, int]]:
     elif len(pad_width) == 2 and all(hasattr(w, "__index__") for w in pad_width):
         pairs = [tuple(pad_width)] * ndim
     else:
-        pairs = [tuple(w) for w in pad_width]
+        pairs = [tuple(w) if isinstance(w, (tuple, list)) else (w,) for w in pad_width]
     if len(pairs) != ndim or any(len(p) != 2 or min(p) < 0 for p in pairs):
         expected = f"non-negative (before, after) pairs for {ndim} axes"
         raise ShapeError(message("Bad widths of pad", pad_width, expected, "negative widths: slice instead"))

@@ -471,7 +471,9 @@ def _to_array(value: Any, wanted: DType | None) -> np.ndarray[Any, Any]:
     try:
         array = np.asarray(value)
     except ValueError as error:
-        text = message("Nested sequences need equal lengths", str(error), "a regular nesting", "pad the shorter ones")
+        text = message(
+            "Nested sequences need equal lengths", str(error).rstrip("."), "a regular nesting", "pad the shorter ones"
+        )
         raise ShapeError(text) from None
     if array.dtype == object or array.dtype.kind not in "biufcV":
         received = f"{type(value).__name__} ({str(value)[:40]})"

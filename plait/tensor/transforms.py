@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from plait.core import tree
-from plait.core.errors import ArgumentError, ArgumentTypeError, GradientError, ShapeError, message
+from plait.core.errors import ArgumentError, ArgumentTypeError, GradientError, ShapeError, check_function, message
 from plait.core.graph import Graph, Node, close, inline, placeholder
 from plait.core.primitive import P
 from plait.tensor.autograd import Function, as_tensors, output_nodes
@@ -39,6 +39,7 @@ def vmap(function: Function, in_axes: Any = 0, out_axes: Any = 0) -> Function:
         >>> plait.vmap(lambda x, y: (x * y).sum())(plait.ones((3, 2)), plait.ones((3, 2)))
         tensor([2., 2., 2.])
     """
+    check_function(function, "vmap")
 
     @functools.wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
@@ -130,6 +131,7 @@ def checkpoint(function: Function) -> Function:
         >>> plait.grad(plait.checkpoint(lambda x: plait.sin(plait.sin(x))))(plait.tensor(0.0))
         tensor(1.)
     """
+    check_function(function, "checkpoint")
 
     @functools.wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
@@ -160,6 +162,7 @@ class custom_jvp:  # noqa: N801 - a decorator
     """
 
     def __init__(self, function: Function) -> None:
+        check_function(function, "custom_jvp")
         functools.update_wrapper(self, function)
         self.function = function
         self.rule: Function | None = None
@@ -210,6 +213,7 @@ class custom_vjp:  # noqa: N801 - a decorator
     """
 
     def __init__(self, function: Function) -> None:
+        check_function(function, "custom_vjp")
         functools.update_wrapper(self, function)
         self.function = function
         self.rules: tuple[Function, Function] | None = None

@@ -9,13 +9,13 @@ import numpy as np
 import plait
 
 
-def arrays(seed: int, *shapes: tuple[int, ...], scale: float = 1.0) -> list[np.ndarray]:
+def arrays(seed: int, *shapes: tuple[int, ...], scale: float = 1.0) -> list[np.ndarray[Any, Any]]:
     """Normal float32 arrays."""
     random = np.random.default_rng(seed)
     return [(scale * random.standard_normal(s)).astype(np.float32) for s in shapes]
 
 
-def numpy(value: Any) -> np.ndarray:
+def numpy(value: Any) -> Any:
     """A tensor of any library as a NumPy array."""
     if isinstance(value, plait.Tensor):
         return value.detach().numpy()

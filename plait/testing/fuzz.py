@@ -216,7 +216,7 @@ def _slack(inputs: Sequence[Array], result: Array) -> float:
                 rough, 2.0**-7 if a.dtype.itemsize == 2 and a.dtype.kind == "V" else float(np.finfo(a.dtype).eps)
             )
             count = max(count, a.size)
-    return 64 * rough * largest**2 * count**0.5
+    return float(64 * rough * largest**2 * count**0.5)
 
 
 def expect_bits(got: Array, want: Array, what: str) -> None:

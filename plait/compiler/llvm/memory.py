@@ -48,7 +48,7 @@ def load_lanes(
     if stride == -1:
         start = w.address(address, kind, integer(1 - lanes))
         reverse = range(lanes - 1, -1, -1)
-        mask = None if mask is None else w.shuffle(mask, None, reverse)
+        mask = None if mask is None else w.shuffle(w.widen(mask, lanes), None, reverse)
         return w.shuffle(load_lanes(w, kind, lanes, start, 1, mask, buffer), None, reverse)
     if stride == 2 and mask is None:
         # the second half ends at the last element needed, so nothing beyond it is read
@@ -89,7 +89,7 @@ def store_lanes(w: Writer, value: Value, address: Value, stride: int, mask: Valu
     if stride == -1:
         reverse = range(lanes - 1, -1, -1)
         value = w.shuffle(value, None, reverse)
-        mask = None if mask is None else w.shuffle(mask, None, reverse)
+        mask = None if mask is None else w.shuffle(w.widen(mask, lanes), None, reverse)
         address = w.address(address, kind, integer(1 - lanes))
         stride = 1
     if stride == 2:
