@@ -21,7 +21,7 @@ from plait.tensor.creation import arange
 from plait.tensor.functions import limits_of
 from plait.tensor.operators import single
 from plait.tensor.selection import take
-from plait.tensor.shaping import shape_of
+from plait.tensor.shaping import new_shape
 from plait.tensor.tensor import Tensor, axis_index, converted, node_of, scalar_node, to_node, wrap
 
 _UNSIGNED = {8: uint8, 16: uint16, 32: uint32, 64: uint64}
@@ -109,7 +109,7 @@ def split(key: Any, num: Any = 2) -> Tensor:
         >>> first
         tensor([1797259609, 2579123966], dtype=plait.uint32)
     """
-    return wrap(_stacked(_threefry(key, _counts(shape_of((num,))))))
+    return wrap(_stacked(_threefry(key, _counts(new_shape((num,))))))
 
 
 def fold_in(key: Any, data: Any) -> Tensor:
@@ -163,7 +163,7 @@ def bits(key: Any, shape: _Shape = (), dtype: Any = uint32) -> Tensor:
     if wanted.kind != "u":
         expected = ", ".join(d.name for d in _UNSIGNED.values())
         raise DTypeError(message("Random bits are unsigned integers", wanted.name, expected))
-    return wrap(_bits(key, wanted.bits, shape_of((shape,))))
+    return wrap(_bits(key, wanted.bits, new_shape((shape,))))
 
 
 def float_dtype(dtype: Any) -> DType:
@@ -211,7 +211,7 @@ def uniform(key: Any, shape: _Shape = (), dtype: Any = float32, minval: Any = 0.
         >>> plait.random.uniform(plait.random.key(0), (2,))
         tensor([0.9477, 0.9786])
     """
-    return wrap(_uniform(key, shape_of((shape,)), float_dtype(dtype), minval, maxval))
+    return wrap(_uniform(key, new_shape((shape,)), float_dtype(dtype), minval, maxval))
 
 
 def normal(key: Any, shape: _Shape = (), dtype: Any = float32) -> Tensor:
@@ -234,7 +234,7 @@ def normal(key: Any, shape: _Shape = (), dtype: Any = float32) -> Tensor:
     """
     wanted = float_dtype(dtype)
     low = float(np.nextafter(np.array(-1, wanted.numpy), np.array(0, wanted.numpy)))
-    drawn = _uniform(key, shape_of((shape,)), wanted, low, 1.0)
+    drawn = _uniform(key, new_shape((shape,)), wanted, low, 1.0)
     return wrap(scalar_node(math.sqrt(2), wanted) * P.erfinv(drawn))
 
 
@@ -266,7 +266,7 @@ def randint(key: Any, shape: _Shape, minval: Any, maxval: Any, dtype: Any = int6
     if drawn is not wanted:
         minval, maxval = (_clipped(v, lowest, highest + 1) for v in (minval, maxval))
         highest = limits_of(drawn)[1]
-    return wrap(converted(_integers(key, shape_of((shape,)), minval, maxval, drawn, highest), wanted))
+    return wrap(converted(_integers(key, new_shape((shape,)), minval, maxval, drawn, highest), wanted))
 
 
 def _clipped(value: Any, low: int, high: int) -> Any:
@@ -342,14 +342,14 @@ def bernoulli(key: Any, p: Any = 0.5, shape: _Shape | None = None) -> Tensor:
     """
     node = to_node(p)
     node = node if node.dtype.is_floating else converted(node, float32)
-    sizes = node.shape if shape is None else shape_of((shape,))
+    sizes = node.shape if shape is None else new_shape((shape,))
     return wrap(P.lt(_uniform(key, sizes, node.dtype, 0.0, 1.0), node))
 
 
 def gumbel(key: Any, shape: _Shape = (), dtype: Any = float32) -> Tensor:
     """Draw from the standard Gumbel distribution."""
     wanted = float_dtype(dtype)
-    return wrap(_gumbel(key, shape_of((shape,)), wanted))
+    return wrap(_gumbel(key, new_shape((shape,)), wanted))
 
 
 def _gumbel(key: Any, shape: tuple[int, ...], dtype: DType) -> Node:
@@ -360,7 +360,7 @@ def _gumbel(key: Any, shape: tuple[int, ...], dtype: DType) -> Node:
 def exponential(key: Any, shape: _Shape = (), dtype: Any = float32) -> Tensor:
     """Draw from the exponential distribution of mean 1."""
     wanted = float_dtype(dtype)
-    return wrap(-P.log1p(-_uniform(key, shape_of((shape,)), wanted, 0.0, 1.0)))
+    return wrap(-P.log1p(-_uniform(key, new_shape((shape,)), wanted, 0.0, 1.0)))
 
 
 def categorical(key: Any, logits: Any, axis: int = -1, shape: _Shape | None = None) -> Tensor:
@@ -385,7 +385,7 @@ def categorical(key: Any, logits: Any, axis: int = -1, shape: _Shape | None = No
     node = single(logits, "categorical")
     axis = axis_index(axis, node.ndim)
     batch = tuple(n for i, n in enumerate(node.shape) if i != axis)
-    sizes = batch if shape is None else shape_of((shape,))
+    sizes = batch if shape is None else new_shape((shape,))
     if broadcast_shapes(batch, sizes, name="categorical") != sizes:
         raise ShapeError(message("The logits do not broadcast to the shape", f"{batch} and {sizes}"))
     behind = axis - node.ndim

@@ -12,10 +12,10 @@ import numpy as np
 
 from plait import random
 from plait.core.dtype import as_dtype, int64, uint32
-from plait.core.errors import ArgumentTypeError, message
+from plait.core.errors import ArgumentError, ArgumentTypeError, message
 from plait.core.primitive import P
 from plait.tensor.methods import copy_
-from plait.tensor.shaping import astype, shape_of
+from plait.tensor.shaping import astype, new_shape
 from plait.tensor.tensor import Tensor, make_leaf, node_of, to_node, wrap, write
 
 
@@ -102,11 +102,11 @@ Example:
 
 
 def rand(*shape: Any, dtype: Any = None, requires_grad: bool = False, generator: Generator | None = None) -> Tensor:
-    return _drawn(random.uniform(_next(generator), shape_of(shape), random.float_dtype(dtype)), requires_grad)
+    return _drawn(random.uniform(_next(generator), new_shape(shape), random.float_dtype(dtype)), requires_grad)
 
 
 def randn(*shape: Any, dtype: Any = None, requires_grad: bool = False, generator: Generator | None = None) -> Tensor:
-    return _drawn(random.normal(_next(generator), shape_of(shape), random.float_dtype(dtype)), requires_grad)
+    return _drawn(random.normal(_next(generator), new_shape(shape), random.float_dtype(dtype)), requires_grad)
 
 
 def randint(
@@ -124,13 +124,18 @@ def randint(
     Returns:
         A new tensor.
 
+    Raises:
+        ArgumentError: there is no integer from `low` to below `high`.
+
     Example:
         >>> plait.randint(0, 10, (2, 3)).shape
         (2, 3)
     """
     if size is None:  # randint(high, size)
         low, high, size = 0, low, high
-    return random.randint(_next(generator), shape_of((size,)), low, high, int64 if dtype is None else as_dtype(dtype))
+    if isinstance(low, int) and isinstance(high, int) and low >= high:
+        raise ArgumentError(message("randint draws from [low, high)", f"low={low}, high={high}", "low less than high"))
+    return random.randint(_next(generator), new_shape((size,)), low, high, int64 if dtype is None else as_dtype(dtype))
 
 
 def rand_like(x: Tensor, dtype: Any = None) -> Tensor:

@@ -138,7 +138,7 @@ def test_mismatch_message_is_short_and_names_paths_only() -> None:
     assert "['extra']: received a leaf, expected nothing" in text
     assert "Fix: " in text and len(text.splitlines()) == 5
     with pytest.raises(ArgumentError) as info:
-        tree.check(tree.structure(big), tree.structure({k: 1 for k in big}))
+        tree.check(tree.structure(big), tree.structure(dict.fromkeys(big, 1)))
     assert len(str(info.value).splitlines()) <= 20 and "185 more" in str(info.value)
 
 

@@ -162,9 +162,9 @@ class Builder:
         if not extents:
             yield []
             return
-        with self.loop(0, extents[0], 1, mark if len(extents) == 1 else "") as i:
-            with self.loops(extents[1:], mark) as inner:
-                yield [i, *inner]
+        innermost = mark if len(extents) == 1 else ""
+        with self.loop(0, extents[0], 1, innermost) as i, self.loops(extents[1:], mark) as inner:
+            yield [i, *inner]
 
     @contextmanager
     def when(self, condition: Expr) -> Iterator[None]:

@@ -39,10 +39,10 @@ from plait.ir.arithmetic import (
 from plait.ir.loop import Expr, binary, const, fma, select, unary
 
 __all__ = [
-    "BOUNDS", "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "cbrt", "copysign", "cos", "cosh", "digamma",
-    "erf", "erfc", "erfinv", "exp", "exp2", "expm1", "integer_pow", "integers_pow", "is_finite", "ldexp", "lgamma", "log", "log1p",
-    "log2", "log10", "logistic", "nextafter", "poly", "pow", "rem", "rsqrt", "sign", "sin", "sinh", "sqrt", "tan",
-    "tanh", "times_exp",
+    "BOUNDS", "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "cbrt", "copysign", "cos", "cosh",
+    "digamma", "erf", "erfc", "erfinv", "exp", "exp2", "expm1", "integer_pow", "integers_pow", "is_finite", "ldexp",
+    "lgamma", "log", "log1p", "log2", "log10", "logistic", "nextafter", "poly", "pow", "rem", "rsqrt", "sign", "sin",
+    "sinh", "sqrt", "tan", "tanh", "times_exp",
 ]  # fmt: skip
 
 # largest error in ulp: float32, float64

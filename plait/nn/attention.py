@@ -147,6 +147,10 @@ class MultiheadAttention(Module):
             received = f"query {query.shape}, key {key.shape}, value {value.shape}"
             raise ShapeError(message("MultiheadAttention takes three axes, or two without a batch", received))
         q, k, v = (self._heads(x) for x in self._projected(inputs))
+        if attn_mask is not None and attn_mask.shape[-2:] != (q.shape[-2], k.shape[-2]):
+            fix = None if self.batch_first else "inputs are [length, batch, features] unless batch_first=True is given"
+            text, expected = "MultiheadAttention: attn_mask does not fit", (q.shape[-2], k.shape[-2])
+            raise ShapeError(message(text, attn_mask.shape, f"{expected} on its last axes", fix))
         mask = self._mask(key_padding_mask, attn_mask, q.shape[0])
         weights = dropout(_weights(q, k, mask, is_causal, None), self.dropout, self.training)
         result = (weights @ v).transpose(1, 2).reshape(q.shape[0], -1, self.embed_dim)

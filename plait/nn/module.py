@@ -41,6 +41,8 @@ class Module:
         (3, 2)
     """
 
+    is_mutable_tree = True  # `jit` takes a model as an object with state
+
     _parameters: dict[str, Any]
     _buffers: dict[str, Any]
     _modules: dict[str, Module | None]

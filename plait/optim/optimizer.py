@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -50,9 +50,10 @@ class Optimizer:
     `step` is a float64 scalar, 1 at the first update."""
 
     def __init__(self, params: Any, defaults: Mapping[str, Any]) -> None:
-        if isinstance(params, Tensor):
+        if isinstance(params, Tensor) or not isinstance(params, Iterable):
+            received = "one tensor" if isinstance(params, Tensor) else type(params).__name__
             fix = "pass model.parameters(), or a list"
-            raise ArgumentTypeError(message("Optimizers take an iterable of parameters", "one tensor", None, fix))
+            raise ArgumentTypeError(message("Optimizers take an iterable of parameters", received, None, fix))
         self.defaults = dict(defaults)
         self.param_groups: list[ParameterGroup] = []
         self.state: dict[Tensor, State] = {}

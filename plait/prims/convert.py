@@ -28,8 +28,7 @@ from plait.core.errors import ArgumentError, DTypeError, message
 from plait.core.graph import Node, constant
 from plait.core.primitive import Domain, P, Primitive, Waived
 from plait.ir.complex import Complex, as_complex
-from plait.ir.loop import Expr, binary, const, unary
-from plait.ir.loop import select as choose
+from plait.ir.loop import Expr, binary, const, select as choose, unary
 from plait.prims.rules import (
     ELEMENTWISE_SHARD,
     NOT_LINEAR,

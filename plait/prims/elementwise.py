@@ -11,11 +11,9 @@ from plait.core.dtype import ALL, COMPLEXES, FLOATS, INTEGERS, DType, bool_, flo
 from plait.core.errors import ArgumentError, DTypeError, message
 from plait.core.graph import Node, constant
 from plait.core.primitive import Domain, P, Primitive, Waived
-from plait.ir import complex as complex_math
-from plait.ir import math
+from plait.ir import complex as complex_math, math
 from plait.ir.complex import Complex
-from plait.ir.loop import Expr, binary, const, unary
-from plait.ir.loop import select as choose
+from plait.ir.loop import Expr, binary, const, select as choose, unary
 from plait.prims.rules import (
     MINUS_ONE,
     ONE,

@@ -78,7 +78,7 @@ def _front(node: Node, axis: int) -> Node:
 
 def _behind(node: Node, axis: int) -> Node:
     """Move the first axis to position `axis`."""
-    permutation = tuple([*range(1, axis + 1), 0, *range(axis + 1, node.ndim)])
+    permutation = (*range(1, axis + 1), 0, *range(axis + 1, node.ndim))
     return node if axis == 0 else P.transpose(node, permutation=permutation)
 
 

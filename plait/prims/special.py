@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from math import factorial
-from math import log as _log
-from math import pi
-from math import sqrt as _sqrt
+from math import factorial, log as _log, pi, sqrt as _sqrt
 from typing import Any
 
 from plait.core.aval import Aval
@@ -14,10 +11,8 @@ from plait.core.dtype import COMPLEXES, FLOATS, DType, bool_
 from plait.core.errors import ArgumentError, message
 from plait.core.graph import Node
 from plait.core.primitive import Domain, P, Primitive, Waived
-from plait.ir import complex as complex_math
-from plait.ir import math
-from plait.ir.loop import Expr, const, unary
-from plait.ir.loop import select as choose
+from plait.ir import complex as complex_math, math
+from plait.ir.loop import Expr, const, select as choose, unary
 from plait.prims.rules import Over, check_dtype, draw, either, elementwise, elementwise_domain, partials, unary_rule
 
 INEXACT = (*FLOATS, *COMPLEXES)
@@ -37,7 +32,8 @@ def function(
 ) -> Primitive:
     """Define a function of one operand, well conditioned between `low` and `high`, from its `derivative(y, x)`."""
     return elementwise(
-        name, unary_rule(dtypes, name), lower, jvp=derivative if isinstance(derivative, Waived) else partials(derivative),
+        name, unary_rule(dtypes, name), lower,
+        jvp=derivative if isinstance(derivative, Waived) else partials(derivative),
         domain=elementwise_domain(dtypes, (low, high), tolerance=tolerance), oracle=oracle, flops=flops,
     )  # fmt: skip
 
@@ -139,8 +135,9 @@ lgamma = function(
     "lgamma", math.lgamma, lambda y, x: P.digamma(x), 2.5, 20, "scipy.special.gammaln", flops=60, tolerance=32
 )
 digamma = function(
-    "digamma", math.digamma, lambda y, x: P.polygamma(x, order=1), 2.5, 20, "scipy.special.digamma", flops=60, tolerance=32
-)
+    "digamma", math.digamma, lambda y, x: P.polygamma(x, order=1), 2.5, 20, "scipy.special.digamma", flops=60,
+    tolerance=32,
+)  # fmt: skip
 polygamma = elementwise(
     "polygamma", _polygamma_aval, _polygamma, flops=80,
     jvp=partials(lambda y, x: P.polygamma(x, order=y.params["order"] + 1)),

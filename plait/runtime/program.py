@@ -9,16 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from plait.compiler.llvm.executor import (
-    CALL,
-    END,
-    HEADER_WORDS,
-    JUMP,
-    JUMP_IF_ZERO,
-    KERNEL,
-    NO_BARRIER,
-    ROW_WORDS,
-)
+from plait.compiler.llvm.executor import CALL, END, HEADER_WORDS, JUMP, JUMP_IF_ZERO, KERNEL, NO_BARRIER, ROW_WORDS
 from plait.core.errors import InternalError
 from plait.runtime.buffer import allocate, to_numpy
 from plait.runtime.pool import executor

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from plait.core.dtype import DType, as_dtype, float32, int64
-from plait.core.errors import ArgumentError, ArgumentTypeError, ShapeError, message
+from plait.core.errors import ArgumentError, ArgumentTypeError, message
 from plait.core.graph import Node
 from plait.core.primitive import P
 from plait.tensor.operators import common_dtype, operand, single
-from plait.tensor.shaping import shape_of
+from plait.tensor.shaping import new_shape
 from plait.tensor.tensor import Tensor, converted, make_leaf, scalar_node, to_node, wrap
 
 
@@ -108,19 +108,13 @@ def full(shape: Any, fill_value: Any, dtype: Any = None, device: Any = None, req
     node = to_node(fill_value, dtype)
     if node.ndim:
         node = P.reshape(node, shape=())
-    sizes = shape_of((shape,))
-    _check_sizes(sizes)
+    sizes = new_shape((shape,))
     return make_leaf(P.broadcast(node, shape=sizes, axes=()) if sizes else node, requires_grad)
-
-
-def _check_sizes(shape: tuple[int, ...]) -> None:
-    if any(s < 0 for s in shape):
-        raise ShapeError(message("Sizes are not negative", shape, None, "-1 is understood by reshape only"))
 
 
 def _filled(value: int, name: str) -> Any:
     def make(*shape: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
-        return full(shape_of(shape), value, float32 if dtype is None else dtype, device, requires_grad)
+        return full(new_shape(shape), value, float32 if dtype is None else dtype, device, requires_grad)
 
     make.__name__ = make.__qualname__ = name
     make.__doc__ = f"""Make a tensor of {name}.
@@ -281,7 +275,7 @@ def eye(n: int, m: int | None = None, k: int = 0, dtype: Any = None, device: Any
                 [0., 1.]])
     """
     shape = (n, n if m is None else m)
-    _check_sizes(shape)
+    shape = new_shape((shape,))
     rows, columns = (P.iota(dtype=int64, shape=shape, axis=i) for i in range(2))
     hit = P.eq(columns - rows, scalar_node(k, int64))
     return wrap(converted(hit, float32 if dtype is None else as_dtype(dtype)))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from plait.core.dtype import _BY_NAME, DType
-from plait.core.errors import ArgumentError, DTypeError, GradientError, message
+from plait.core.errors import ArgumentError, ArgumentTypeError, DTypeError, GradientError, message
 from plait.runtime.buffer import Buffer, from_numpy, to_numpy
 from plait.tensor import lazy
 from plait.tensor.tensor import Tensor, node_of, to_node, wrap
@@ -171,7 +171,7 @@ def _dtype_of(described: Any) -> DType:
 def from_dlpack(x: Any, *, device: Any = None, copy: bool | None = None) -> Tensor:
     """Return a tensor of an object that supports DLPack, e.g. a PyTorch, JAX or NumPy array.
 
-    Memory is shared where it is dense, writable and aligned to 64 bytes; other memory is copied.
+    Memory of 64 bytes or more is shared where it is dense, writable and aligned to 16 bytes; other memory is copied.
 
     Args:
         x: an object with `__dlpack__`, or a capsule.
@@ -183,6 +183,7 @@ def from_dlpack(x: Any, *, device: Any = None, copy: bool | None = None) -> Tens
 
     Raises:
         ArgumentError: the memory is on another device, or a copy is needed and `copy` is False.
+        ArgumentTypeError: `x` does not support DLPack.
         DTypeError: plait has no such dtype.
 
     Example:
@@ -197,13 +198,18 @@ def from_dlpack(x: Any, *, device: Any = None, copy: bool | None = None) -> Tens
     result = wrap(to_node(array, share=shareable))
     if copy is False and not np.shares_memory(array, result._array()) and array.size:
         text = "This memory cannot be shared without a copy"
-        raise ArgumentError(message(text, None, "dense, writable memory aligned to 64 bytes", "copy=None"))
+        raise ArgumentError(
+            message(text, None, "64 bytes or more, dense, writable and aligned to 16 bytes", "copy=None")
+        )
     return result
 
 
 def _capsule_of(x: Any) -> Any:
-    if not hasattr(x, "__dlpack__"):
+    if type(x).__name__ == "PyCapsule":
         return x
+    if not hasattr(x, "__dlpack__"):
+        text, fix = f"from_dlpack does not take a {type(x).__name__}", "use plait.tensor"
+        raise ArgumentTypeError(message(text, None, "an object with __dlpack__, or a capsule", fix))
     try:
         return x.__dlpack__(max_version=(1, 0))
     except TypeError:  # a producer from before versions

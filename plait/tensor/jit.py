@@ -35,7 +35,7 @@ from plait.runtime.buffer import Buffer, allocate
 from plait.runtime.launch import Executable, lock
 from plait.tensor import lazy
 from plait.tensor.autograd import Function
-from plait.tensor.tensor import Tensor, node_of, to_node, wrap
+from plait.tensor.tensor import Parameter, Tensor, node_of, to_node, wrap, write
 
 _new = object.__new__
 
@@ -92,13 +92,15 @@ class _Entry:
                 new[k] = wrap(holder)
             args, kwargs = tree.unflatten(treedef, new)
             result = function(*args, **kwargs)
-            self.collect(result, staging)
+            self.written = [k for k, h in zip(slots, holders, strict=True) if node_of(new[k]) is not h]
+            self.collect((result, [new[k] for k in self.written]) if self.written else result, staging)
         finally:
             lazy.state.observer = outer
             written = {k: (t, t._node) for k, (t, _) in staging.writes.items()}
             gradients = {k: (t, t._grad) for k, (t, _) in staging.gradients.items()}
             staging.restore()
             lazy.pending[:] = [t for t in lazy.pending if not t._node.flags & ABSTRACT]
+        self.arguments = [v for v in leaves if not isinstance(v, Tensor) or type(v) is Parameter]  # keys hold their ids
         self.build(holders, staging, written, gradients)
 
     def collect(self, result: Any, staging: _Staging) -> None:
@@ -188,8 +190,16 @@ class _Entry:
 
     def run(self, leaves: Sequence[Any], slots: Sequence[int]) -> Any:
         """Run on new arguments; returns the results in the structure that the function returned."""
-        if self.inline:
-            return self.run_inline(leaves, slots)
+        found = self.run_inline(leaves, slots) if self.inline else self.run_program(leaves, slots)
+        if not self.written:
+            return found
+        result, values = found
+        for k, value in zip(self.written, values, strict=True):
+            write(leaves[k], node_of(value))
+        return result
+
+    def run_program(self, leaves: Sequence[Any], slots: Sequence[int]) -> Any:
+        """Run the compiled program."""
         program = self.program
         assert program is not None
         if lazy.pending:
@@ -323,13 +333,14 @@ class Jitted:
         return self if instance is None else functools.partial(self, instance)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        leaves, treedef = tree.flatten((args, kwargs))
+        whole = any(is_object(a) for a in args)  # models are state, not trees of inputs
+        leaves, treedef = tree.flatten((args, kwargs), is_object if whole else None)
         signature: list[Any] = [treedef]
         slots = []
         for k, v in enumerate(leaves):
             if isinstance(v, np.ndarray):
                 v = leaves[k] = wrap(to_node(v, None))
-            if isinstance(v, Tensor):
+            if isinstance(v, Tensor) and type(v) is not Parameter:
                 node = node_of(v)
                 if node.flags & (ABSTRACT | TRACED | REQUIRES_GRAD):
                     return self.function(*args, **kwargs)  # part of an outer transform or history: record in place
@@ -356,8 +367,15 @@ def _grad_mode() -> int:
     return recorder.mask & REQUIRES_GRAD
 
 
+def is_object(value: Any) -> bool:
+    """Whether an argument is mutable state that keeps its identity, such as a model, though it is a pytree too."""
+    return getattr(type(value), "is_mutable_tree", False)
+
+
 def _static(value: Any) -> Any:
     """A static argument as a hashable key: by structure where it can be hashed, else by identity."""
+    if isinstance(value, Parameter):
+        return id(value)
     try:
         hash(value)
     except TypeError:
@@ -368,9 +386,10 @@ def _static(value: Any) -> Any:
 def jit(function: Function | None = None) -> Any:
     """Compile a function: it is recorded once for each signature of its arguments and then runs as one native call.
 
-    Tensors among the arguments are inputs; other arguments are static, compared by value. Tensors that the
-    function reads from outside (parameters, buffers, optimizer state, random generators) are found by themselves,
-    and those that it writes are updated in place. Under another transform the function is recorded in place.
+    Tensors among the arguments are inputs; models, parameters and all else are static, compared by identity or
+    value. Tensors that the function reads from outside (parameters, buffers, optimizer state, random generators)
+    are found by themselves, and those that it writes are updated in place. Under another transform the function is
+    recorded in place.
 
     Args:
         function: any function of pytrees whose Python code does not depend on the values of tensors.

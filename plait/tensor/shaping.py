@@ -32,6 +32,14 @@ def shape_of(sizes: tuple[Any, ...]) -> tuple[int, ...]:
         raise ArgumentTypeError(text) from None
 
 
+def new_shape(sizes: tuple[Any, ...]) -> tuple[int, ...]:
+    """Return the shape of a new tensor, given as one sequence or as several integers."""
+    shape = shape_of(sizes)
+    if any(s < 0 for s in shape):
+        raise ShapeError(message("Sizes are not negative", shape, None, "-1 is understood by reshape only"))
+    return shape
+
+
 def _reshaped(x: Tensor, shape: Sequence[int]) -> Tensor:
     return x if tuple(shape) == x.shape else make_view(x, step("reshape", shape=tuple(shape)))
 

@@ -450,6 +450,7 @@ def to_node(value: Any, dtype: Any = None, share: bool = False) -> Node:
 
     Raises:
         ArgumentTypeError: the value is no numeric data.
+        ArgumentError: a Python integer does not fit the dtype.
     """
     wanted = None if dtype is None else as_dtype(dtype)
     if isinstance(value, Tensor):
@@ -482,6 +483,9 @@ def _to_array(value: Any, wanted: DType | None) -> np.ndarray[Any, Any]:
         default = {"f": np.float32, "c": np.complex64}.get(array.dtype.kind)
         array = array if default is None or wanted is not None else array.astype(default)
         array = array.astype(np.float32) if not array.size and wanted is None else array
+        if wanted is not None and wanted.is_integer and array.dtype.kind in "iu" and array.size:
+            for extreme in (array.min(), array.max()):
+                scalar_node(extreme.item(), wanted)  # raises where it does not fit
     return array
 
 

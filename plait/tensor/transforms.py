@@ -186,7 +186,7 @@ class custom_jvp:  # noqa: N801 - a decorator
         def on_nodes(*nodes: Node) -> list[Node | None]:
             primals = tree.unflatten(treedef, [wrap(n) for n in nodes[:count]])
             tangents = tree.unflatten(treedef, [wrap(n) for n in nodes[len(nodes) // 2 :][:count]])
-            _, out = rule(primals, tangents)
+            _, out = _pair(rule(primals, tangents), "custom_jvp: the rule", "(output, output tangent)")
             found, _ = output_nodes(out, "custom_jvp")
             return list(found)
 
@@ -240,7 +240,8 @@ class custom_vjp:  # noqa: N801 - a decorator
         residual_tree: list[Any] = []
 
         def on_forward(*nodes: Node) -> list[Node]:
-            out, residuals = forward(*tree.unflatten(treedef, [wrap(n) for n in nodes[:count]]))
+            result = forward(*tree.unflatten(treedef, [wrap(n) for n in nodes[:count]]))
+            out, residuals = _pair(result, "custom_vjp: forward", "(output, residuals)")
             kept, structure = output_nodes(residuals, "custom_vjp")
             residual_tree[:] = [structure]
             return [*output_nodes(out, "custom_vjp")[0], *kept]
@@ -249,14 +250,21 @@ class custom_vjp:  # noqa: N801 - a decorator
             kept, given = nodes[: len(nodes) - outputs], nodes[len(nodes) - outputs :]
             cotangent = tree.unflatten(recorded.treedef, [wrap(g) for g in given])
             found = backward(tree.unflatten(residual_tree[0], [wrap(k) for k in kept]), cotangent)
-            return [*_cotangents(found, args), *[None] * len(recorded.captured)]
+            return [*_cotangents(found, args, recorded.inputs), *[None] * len(recorded.captured)]
 
         inputs = [*recorded.inputs, *recorded.captured]
         node = P.custom_vjp(*inputs, body=_detached_body(recorded.graph), forward=on_forward, backward=on_backward)
         return recorded.unflatten(node)
 
 
-def _cotangents(found: Any, args: tuple[Any, ...]) -> list[Node | None]:
+def _pair(value: Any, what: str, expected: str) -> tuple[Any, Any]:
+    if not isinstance(value, tuple) or len(value) != 2:
+        received = f"{type(value).__name__}" + (f" of {len(value)}" if isinstance(value, tuple) else "")
+        raise GradientError(message(f"{what} returns a pair", received, expected))
+    return value
+
+
+def _cotangents(found: Any, args: tuple[Any, ...], inputs: Sequence[Node]) -> list[Node | None]:
     """Match the tuple that a backward function returned with the arguments; None means zero."""
     if not isinstance(found, tuple) or len(found) != len(args):
         received = f"{type(found).__name__}" + (f" of {len(found)}" if isinstance(found, tuple) else "")
@@ -266,5 +274,11 @@ def _cotangents(found: Any, args: tuple[Any, ...]) -> list[Node | None]:
         if f is None:
             result += [None] * len(tree.leaves(a))
         else:
+            tree.check(
+                tree.structure(a), tree.structure(f), "custom_vjp: a cotangent has the structure of its argument"
+            )
             result += [node_of(t) for t in as_tensors(tree.leaves(f), "custom_vjp")]
+    for r, i in zip(result, inputs, strict=True):
+        if r is not None and i.dtype.is_inexact and r.aval is not i.aval:
+            raise ShapeError(message("custom_vjp: a cotangent has the shape and dtype of its argument", r.aval, i.aval))
     return result

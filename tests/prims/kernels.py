@@ -22,8 +22,7 @@ from plait.core.graph import CONSTANT, GET, Node, placeholder, toposort
 from plait.core.primitive import PRIMITIVES
 from plait.ir.build import Builder
 from plait.ir.check import check
-from plait.ir.interp import evaluate as value_of
-from plait.ir.interp import run
+from plait.ir.interp import evaluate as value_of, run
 from plait.ir.loop import Function, make
 from plait.transforms.differentiate import linearize, push_forward, transpose
 

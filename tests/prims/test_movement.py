@@ -15,8 +15,7 @@ from plait.core.dtype import FLOAT8, bfloat16, bool_, complex64, float16, float3
 from plait.core.errors import DTypeError, ShapeError
 from plait.core.graph import Node, placeholder
 from plait.core.primitive import PRIMITIVES, P
-from plait.ir.loop import int64 as index_dtype
-from plait.ir.loop import make
+from plait.ir.loop import int64 as index_dtype, make
 from plait.prims.movement import reshape_index
 
 NAMES = ["reshape", "broadcast", "transpose", "slice", "pad", "concatenate", "reverse"]

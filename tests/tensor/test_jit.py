@@ -286,3 +286,24 @@ def test_state_cannot_steer_python() -> None:
     with pytest.raises(AbstractValueError):
         f(plait.tensor(1.0))
     assert count.item() == 0.0
+
+
+def test_models_and_parameters_are_state_in_arguments_too() -> None:
+    model = plait.nn.Linear(3, 1)
+    scale = plait.Parameter([2.0])
+    optimizer = plait.optim.SGD([*model.parameters(), scale], lr=0.01)
+    calls = []
+
+    @plait.jit
+    def step(model: plait.nn.Module, scale: plait.Parameter, x: plait.Tensor) -> plait.Tensor:
+        calls.append(1)
+        loss = ((model(x) * scale) ** 2).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    x = plait.ones((4, 3))
+    losses = [step(model, scale, x).item() for _ in range(4)]
+    assert losses == sorted(set(losses), reverse=True)
+    assert len(calls) == 1
