@@ -30,6 +30,17 @@ def test_programs() -> None:
     assert all(f"{EACH} programs, 0 failed" in text for text in texts), "\n".join(texts)
 
 
+@pytest.mark.parametrize("start", range(10_000, 10_200, 20))
+def test_batched_programs(start: int) -> None:
+    for seed in range(start, start + 20):
+        fuzz.check_batching(seed)
+
+
+def test_transposed_programs() -> None:
+    checked = sum(fuzz.check_transposition(seed) for seed in range(20_000, 20_200))
+    assert checked > 80
+
+
 def test_a_seed_gives_the_same_program() -> None:
     a, b = random_program(7), random_program(7)
     assert [o.aval for o in a.outputs] == [o.aval for o in b.outputs]

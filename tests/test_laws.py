@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 
 import plait.prims  # noqa: F401
-from plait.core.dtype import float32
+from plait.core.dtype import bfloat16, bool_, complex64, float32, float64, int32
 from plait.core.primitive import PRIMITIVES, Domain, Primitive
 from plait.testing import laws
 
 DECLARED = [p for p in PRIMITIVES.values() if isinstance(p.domain, Domain)]
 PAIRS = [(p, d) for p in DECLARED for d in p.domain.dtypes]  # type: ignore[union-attr]
 TRANSFORMED = [(p, d) for p, d in PAIRS if d.is_inexact and d.bits >= 32]
+EVERY_SIZE = (bool_, int32, bfloat16, float32, float64, complex64)
 
 
 def name(pair: object) -> str:
@@ -20,7 +21,7 @@ def name(pair: object) -> str:
 
 @pytest.mark.parametrize(("primitive", "dtype"), PAIRS, ids=name)
 def test_value(primitive: Primitive, dtype: object) -> None:
-    for size in laws.SIZES:
+    for size in laws.SIZES if dtype in EVERY_SIZE else (0, 37):
         laws.check(primitive.name, dtype.name, size, "value")  # type: ignore[attr-defined]
 
 

@@ -187,7 +187,10 @@ def record(prim: Primitive, inputs: tuple[Node, ...], params: Params = EMPTY) ->
     node.params = params
     node.aval = result  # type: ignore[assignment]
     node.value = node.extra = None
-    node.flags = flags & recorder.mask
+    flags &= recorder.mask
+    if flags & _HISTORY and isinstance(result, Aval) and not result.dtype.is_inexact:
+        flags &= ~_HISTORY  # no gradient flows through integers and booleans
+    node.flags = flags
     locate(node)
     return node
 

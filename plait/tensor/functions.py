@@ -43,6 +43,8 @@ def both_names(function: Callable[..., Any]) -> Callable[..., Any]:
             for alias, name in _ALIASES:
                 if alias in kwargs:
                     kwargs[name] = kwargs.pop(alias)
+            if kwargs.get("out", kwargs) is None:  # np.mean(x) and the like call x.mean(out=None)
+                del kwargs["out"]
         return function(*args, **kwargs)
 
     return call

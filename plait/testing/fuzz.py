@@ -27,12 +27,16 @@ import numpy as np
 import plait.prims  # noqa: F401 - registers every primitive
 from plait.compiler.kernels import Source
 from plait.compiler.pipeline import Jump, Label, Launch, Plan, Value, compile_nodes
+from plait.core.errors import GradientError
 from plait.ir.loop import Accumulate, Buffer, Kernel, walk
 from plait.runtime.buffer import from_numpy, to_numpy
 from plait.runtime.code import evaluate_size, load_kernel, target
 from plait.runtime.launch import Executable
 from plait.testing.lanes import PATTERN, run_kernel
+from plait.testing.laws import leaf, run
 from plait.testing.samples import random_program
+from plait.transforms.batch import batch, broadcast_to_batch
+from plait.transforms.differentiate import instantiate, pull_back, push_forward
 
 Array = Any
 _FUNCTION = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
@@ -56,6 +60,76 @@ def check(seed: int) -> None:
     except Exception as error:
         again = f"plait.testing.fuzz.check({seed})"
         raise AssertionError(f"{type(error).__name__}: {error}\n  reproduce: {again}") from error
+
+
+def check_batching(seed: int) -> None:
+    """Check that the random program of `seed`, batched over some of its inputs, equals a loop over the examples.
+
+    Raises `AssertionError` whose text ends with the call that reproduces it.
+    """
+    program, random, size = random_program(seed), np.random.default_rng(seed), 2
+    mask = [bool(random.random() < 0.7) for _ in program.leaves]
+    mask = mask if any(mask) else [True] * len(mask)
+    stacked = [
+        np.stack([random.permuted(a.reshape(-1)).reshape(a.shape) for _ in range(size)]) if m else a
+        for a, m in zip(program.arrays, mask, strict=True)
+    ]
+    try:
+        new = [leaf(s) for s in stacked]
+        outputs, carries = batch(program.outputs, program.leaves, new, mask, size)
+        full = [o if c else broadcast_to_batch(o, size) for o, c in zip(outputs, carries, strict=True)]
+        got = run(full, new, stacked)
+        for i in range(size):
+            example = [s[i] if m else s for s, m in zip(stacked, mask, strict=True)]
+            for k, want in enumerate(run(program.outputs, program.leaves, example)):
+                what = f"output {k} ({program.outputs[k]!r}), example {i}, batched {mask}"
+                _expect_near(got[k][i], want, 2 * program.errors[k], what)
+    except Exception as error:
+        again = f"plait.testing.fuzz.check_batching({seed})"
+        raise AssertionError(f"{type(error).__name__}: {error}\n  reproduce: {again}") from error
+
+
+def check_transposition(seed: int) -> bool:
+    """Check that the vjp of the random program of `seed` is the transpose of its jvp: <Jv, w> = <v, J'w>.
+
+    Returns whether there was something to check. Raises `AssertionError` whose text ends with the reproduction.
+    """
+    program, random = random_program(seed), np.random.default_rng(seed)
+    outputs = [o for o in program.outputs if o.dtype.is_inexact]
+    chosen = [k for k, node in enumerate(program.leaves) if node.dtype.is_inexact]
+    if not outputs or not chosen or any(n.dtype.compute is not n.dtype for n in (*outputs, *program.leaves)):
+        return False  # rounding to 8 or 11 bits would hide mistakes
+    wanted, given = [program.leaves[k] for k in chosen], [program.arrays[k] for k in chosen]
+
+    def direction(a: Array) -> Array:
+        values = random.standard_normal(a.shape) + (1j * random.standard_normal(a.shape) if a.dtype.kind == "c" else 0)
+        return np.asarray(values).astype(a.dtype)
+
+    try:
+        directions, vectors = [leaf(a) for a in given], [direction(a) for a in given]
+        results, tangents = push_forward(outputs, wanted, directions)
+        present = [instantiate(t, o.aval) for t, o in zip(tangents, results, strict=True)]
+        pushed = run(present, [*program.leaves, *directions], [*program.arrays, *vectors])
+        seeds, weights = [leaf(p) for p in pushed], [direction(p) for p in pushed]
+        pulled = pull_back(outputs, wanted)[1](seeds)
+        filled = [instantiate(c, n.aval) for c, n in zip(pulled, wanted, strict=True)]
+        back = run(filled, [*program.leaves, *seeds], [*program.arrays, *weights])
+        _expect_equal_products([*zip(pushed, weights, strict=True)], [*zip(back, vectors, strict=True)])
+    except GradientError:
+        return False  # forward mode only
+    except Exception as error:
+        again = f"plait.testing.fuzz.check_transposition({seed})"
+        raise AssertionError(f"{type(error).__name__}: {error}\n  reproduce: {again}") from error
+    return True
+
+
+def _expect_equal_products(forward: Sequence[tuple[Array, Array]], backward: Sequence[tuple[Array, Array]]) -> None:
+    terms = [[np.sum(a.astype(np.complex128) * b) for a, b in pairs] for pairs in (forward, backward)]
+    sizes = [np.sum(np.abs(a.astype(np.complex128) * b)) for a, b in (*forward, *backward)]
+    tolerance = 1e-9 if all(a.dtype.itemsize >= 8 for a, _ in (*forward, *backward)) else 2e-3
+    apart = abs((sum(terms[0]) - sum(terms[1])).real)
+    # a function that is NaN somewhere (the remainder by 0) has no derivative there
+    assert not apart > tolerance * (sum(sizes) + 1), f"{sum(terms[0])} != {sum(terms[1])}"
 
 
 def _check_plan(outputs: Sequence[Any], leaves: Sequence[Any], arrays: Sequence[Array], fused: bool) -> list[Array]:
@@ -84,7 +158,7 @@ def _matching(outputs: Sequence[Any], leaves: Sequence[Any]) -> dict[int, int]:
     """For outputs an input of the same shape and dtype, each input once."""
     pairs: dict[int, int] = {}
     for k, output in enumerate(outputs):
-        free = [i for i, leaf in enumerate(leaves) if leaf.aval is output.aval and i not in pairs.values()]
+        free = [i for i, node in enumerate(leaves) if node.aval is output.aval and i not in pairs.values()]
         if free:
             pairs[k] = free[0]
     return pairs
