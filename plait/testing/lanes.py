@@ -181,7 +181,8 @@ class Lanes:
 
     def assign(self, local: Local, value: Array, frame: _Frame) -> None:
         old = frame.variables[local]
-        frame.variables[local] = np.where(frame.mask, value, old).astype(local.dtype.numpy)
+        chosen: Array = np.where(frame.mask, value, old)
+        frame.variables[local] = chosen.astype(local.dtype.numpy)
 
     def repeat(self, s: While, frame: _Frame) -> None:
         outer = frame.mask
@@ -198,8 +199,9 @@ class Lanes:
         frame.mask = outer
 
     def loop(self, s: For, frame: _Frame) -> None:
-        low, high = (np.broadcast_to(self.value(b, frame), frame.mask.shape) for b in (s.low, s.high))
-        turns = np.where(frame.mask, np.maximum(0, -(-(high - low) // s.step)), 0)
+        low: Array = np.broadcast_to(self.value(s.low, frame), frame.mask.shape)
+        high: Array = np.broadcast_to(self.value(s.high, frame), frame.mask.shape)
+        turns: Array = np.where(frame.mask, np.maximum(0, -(-(high - low) // s.step)), 0)
         count = int(turns.max(initial=0))
         if s.mark == "vector" and count and not self.accumulates_deep(s, frame):
             self.vector(s, frame, low, turns, count)
