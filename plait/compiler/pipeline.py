@@ -199,10 +199,10 @@ class Compiler:
 
     def body(self, outputs: Sequence[Node]) -> list[Value]:
         """Append the steps that compute `outputs`; returns where they are."""
-        wanted = [P.broadcast(o, shape=(), axes=()) if o.prim is CONSTANT else o for o in outputs]
+        wanted = _in_memory(outputs)
         flags.show("graph", lambda: self.text(wanted))
         if self.fused:
-            wanted = simplify(wanted, self.stop)
+            wanted = _in_memory(simplify(wanted, self.stop))
             flags.show("simplify", lambda: self.text(wanted))
             groups = fuse(wanted, self.stop)
             flags.show("fuse", lambda: "\n\n".join(group_source(g).key for g in groups))
@@ -407,6 +407,11 @@ class Compiler:
         results = self.results(node)
         pairs = list(zip(results, node.avals, strict=True))
         self.steps.append(HostCall(node.params["function"], inputs, pairs))
+
+
+def _in_memory(outputs: Sequence[Node]) -> list[Node]:
+    """The outputs, with operations that store those that are constants."""
+    return [P.broadcast(o, shape=(), axes=()) if o.prim is CONSTANT else o for o in outputs]
 
 
 def _element(xs: Node, at: Node) -> Node:
