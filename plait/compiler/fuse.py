@@ -19,7 +19,8 @@ CHEAP = {
     "bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_not", "sign", "clamp", "real", "imag", "conj", "complex",
     "is_finite", "copysign",
 }  # fmt: skip
-MOST_MEMBERS = 160  # bounds the code of one kernel and the recursion that writes it
+MOST_WEIGHT = 240  # bounds the code of one kernel and the recursion that writes it
+_HEAVY = 6  # the weight of an operation that is not in CHEAP: the code of a function such as exp
 _SMALL = 32768  # elements below which a kernel need not be spread over threads
 
 
@@ -56,6 +57,7 @@ class Fuser:
 
     def join(self, node: Node, group: Group, where: AxisMap | None) -> None:
         group.members[node] = where
+        group.weight += 1 if node.prim.name in CHEAP or node.prim.kind == "view" else _HEAVY
         self.evaluated.setdefault(node, []).append(group)
 
     def store(self, node: Node, group: Group, readers: Sequence[Group]) -> None:
@@ -161,7 +163,7 @@ class Fuser:
             if (
                 group.shape == operand.shape and group.axes in (None, axes) and group.anchor is None
                 and all(m == where for m in maps) and self.worthwhile(group, operand, axes)
-                and len(group.members) < MOST_MEMBERS and self.comes_before(group, list(readers))
+                and group.weight < MOST_WEIGHT and self.comes_before(group, list(readers))
             ):  # fmt: skip
                 group.axes = axes
                 self.join(node, group, where)
@@ -197,7 +199,7 @@ class Fuser:
             group.shape == node.shape and group.axes is None and group.anchor is None
             and all(m == group.identity for m in maps)
             and all(m is not None for m in group.members.values())
-            and len(group.members) < MOST_MEMBERS
+            and group.weight < MOST_WEIGHT
         )  # fmt: skip
 
     def place_pointwise(self, node: Node, readers: dict[Group, list[AxisMap | None]]) -> None:
@@ -235,10 +237,10 @@ class Fuser:
 
     def open(self, group: Group) -> bool:
         anchored = group.anchor is not None and group.anchor.prim.name not in CONTRACTIONS
-        return not anchored and len(group.members) < MOST_MEMBERS
+        return not anchored and group.weight < MOST_WEIGHT
 
     def inlinable(self, node: Node, readers: dict[Group, list[AxisMap | None]]) -> bool:
-        if any(len(g.members) >= MOST_MEMBERS or (g.anchor and g.anchor.prim.kind == "call") for g in readers):
+        if any(g.weight >= MOST_WEIGHT or (g.anchor and g.anchor.prim.kind == "call") for g in readers):
             return False
         if node.prim.kind == "view":
             return True

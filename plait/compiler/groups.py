@@ -30,6 +30,7 @@ class Group:
     members: dict[Node, AxisMap | None] = field(default_factory=dict)
     outputs: list[Node] = field(default_factory=list)
     after: int = 0  # bit set of the groups that run after this one
+    weight: int = 0  # about how much code its members make
 
     @property
     def identity(self) -> AxisMap:

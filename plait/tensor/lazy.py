@@ -178,7 +178,8 @@ class _Structure:
         self.programs: dict[Any, Executable] = {}
 
 
-_structures: dict[Any, _Structure] = {}
+_MOST_STRUCTURES = 1024
+_structures: dict[Any, _Structure] = {}  # the most recently used last
 
 
 def flush(*tensors: Tensor) -> None:
@@ -216,10 +217,13 @@ def has_value(node: Node) -> bool:
 def compute(outputs: Sequence[Node]) -> list[Buffer]:
     """Run the program of `outputs`; returns their buffers."""
     key, leaves, constants = signature(outputs)
-    structure = _structures.get(key)
+    structure = _structures.pop(key, None)
     values = tuple([c.value for c in constants])
     if structure is None:
-        structure = _structures[key] = _Structure(values)
+        structure = _Structure(values)
+        if len(_structures) >= _MOST_STRUCTURES:
+            del _structures[next(iter(_structures))]
+    _structures[key] = structure
     structure.count += 1
     if values != structure.constants:
         changed = {k for k, (a, b) in enumerate(zip(values, structure.constants, strict=True)) if a != b}
