@@ -45,10 +45,18 @@ class _Staging(lazy.Observer):
 
     def __init__(self, outer: lazy.Observer | None) -> None:
         self.outer = outer
+        self.made: dict[int, Tensor] = {}
         self.writes: dict[int, tuple[Tensor, Node]] = {}
         self.gradients: dict[int, tuple[Tensor, Tensor | None]] = {}
         self.gradient_guards: list[tuple[Tensor, Tensor | None]] = []
         self.attribute_guards: dict[tuple[int, str], tuple[Any, str, Any]] = {}
+
+    def created(self, tensor: Tensor) -> None:
+        self.made[id(tensor)] = tensor
+
+    def is_new(self, tensor: Tensor, old: Node) -> bool:
+        """Whether a tensor was made while staging; whatever was there before has a value."""
+        return id(tensor) in self.made or old.value is None
 
     def written(self, tensor: Tensor, old: Node) -> None:
         if id(tensor) not in self.writes:
@@ -115,12 +123,12 @@ class _Entry:
         self.gradient_guards = staging.gradient_guards
         changed = [
             (t, new) for k, (t, new) in written.items()
-            if not staging.writes[k][1].flags & ABSTRACT and new is not staging.writes[k][1] and t._base is None
+            if not staging.is_new(t, staging.writes[k][1]) and new is not staging.writes[k][1] and t._base is None
         ]  # fmt: skip
         present = [(t, g) for t, g in gradients.values() if g is not None]
-        fresh = [(t, g) for t, g in present if g._node.flags & ABSTRACT]
+        fresh = [(t, g) for t, g in present if staging.is_new(g, g._node)]
         self.cleared = [t for t, g in gradients.values() if g is None]
-        self.kept_gradients = [(t, g) for t, g in present if not g._node.flags & ABSTRACT]
+        self.kept_gradients = [(t, g) for t, g in present if not staging.is_new(g, g._node)]
         self.changed = {t: None for t, _ in changed}
         self.fresh = [t for t, _ in fresh]
         outputs = [*self.out_nodes, *[n for _, n in changed], *[node_of(g) for _, g in fresh]]

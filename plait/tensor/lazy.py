@@ -48,6 +48,9 @@ _lock = lock()  # one lock for recording's end and for running: two could be tak
 class Observer:
     """What a staged function does to the world; see `plait.tensor.jit`."""
 
+    def created(self, tensor: Tensor) -> None:
+        """`tensor` was made from data."""
+
     def written(self, tensor: Tensor, old: Node) -> None:
         """`tensor`, whose node is `old`, is about to get another node."""
 

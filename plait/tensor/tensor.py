@@ -300,6 +300,8 @@ def wrap(node: Node, cls: type[Tensor] = Tensor) -> Tensor:
             lazy.over_budget()
     elif node.extra is None and node.prim is DATA:
         _owned(tensor, node)
+        if lazy.state.observer is not None:
+            lazy.state.observer.created(tensor)
     return tensor
 
 

@@ -307,3 +307,35 @@ def test_models_and_parameters_are_state_in_arguments_too() -> None:
     losses = [step(model, scale, x).item() for _ in range(4)]
     assert losses == sorted(set(losses), reverse=True)
     assert len(calls) == 1
+
+
+def test_tensors_made_inside_start_anew_each_call() -> None:
+    @plait.jit
+    def f(x: plait.Tensor) -> tuple[plait.Tensor, plait.Tensor]:
+        total, count = plait.tensor([0.0, 0.0]), plait.zeros(2)
+        for _ in range(2):
+            total += x
+            count += 1.0
+        return total * 1.0, count
+
+    for _ in range(3):
+        total, count = f(plait.tensor([1.0, 2.0]))
+        assert total.tolist() == [2.0, 4.0] and count.tolist() == [2.0, 2.0]
+
+
+def test_a_step_without_arguments() -> None:
+    w = plait.Parameter([2.0])
+
+    @plait.jit
+    def step() -> plait.Tensor:
+        w.grad = None
+        loss = (w * w).sum()
+        loss.backward()
+        with plait.no_grad():
+            w.sub_(0.25 * w.grad)
+        return loss
+
+    for k in range(4):
+        assert step().item() == 4.0 / 4**k
+        assert w.grad.tolist() == [4.0 / 2**k]
+        assert w.detach().tolist() == [1.0 / 2**k]
