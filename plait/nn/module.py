@@ -41,8 +41,6 @@ class Module:
         (3, 2)
     """
 
-    is_mutable_tree = True  # `jit` takes a model as an object with state
-
     _parameters: dict[str, Any]
     _buffers: dict[str, Any]
     _modules: dict[str, Module | None]
@@ -55,6 +53,11 @@ class Module:
             _parameters={}, _buffers={}, _modules={}, _non_persistent=(), _training=True, _version=0
         )  # fmt: skip
         return module
+
+    @property
+    def is_mutable_tree(self) -> bool:
+        """Whether `jit` takes the module as an object with state; one without `Parameter`s is a tree of inputs."""
+        return isinstance(next(iter(self.parameters()), None), Parameter)
 
     def __init__(self) -> None:
         """Subclasses need not call this."""

@@ -341,7 +341,7 @@ class Jitted:
         return self if instance is None else functools.partial(self, instance)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        whole = any(is_object(a) for a in args)  # models are state, not trees of inputs
+        whole = any(type(a) is not Tensor and is_object(a) for a in args)  # models are state, not trees of inputs
         leaves, treedef = tree.flatten((args, kwargs), is_object if whole else None)
         signature: list[Any] = [treedef]
         slots = []
@@ -377,7 +377,7 @@ def _grad_mode() -> int:
 
 def is_object(value: Any) -> bool:
     """Whether an argument is mutable state that keeps its identity, such as a model, though it is a pytree too."""
-    return getattr(type(value), "is_mutable_tree", False)
+    return getattr(value, "is_mutable_tree", False) is True
 
 
 def _static(value: Any) -> Any:

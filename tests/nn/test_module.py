@@ -363,3 +363,23 @@ def test_wrong_arguments_of_layers() -> None:
     ]:
         with pytest.raises((ArgumentError, ArgumentTypeError), match=text):
             make()
+
+
+def test_functional_steps_of_models_compile_once() -> None:
+    model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1))
+    model = plait.tree.map_(lambda p: p.detach() * 1.0, model)
+    calls = []
+
+    @plait.jit
+    def step(model, x):
+        calls.append(1)
+        loss, gradient = plait.value_and_grad(lambda m: (m(x) ** 2).mean())(model)
+        return loss, plait.tree.map_(lambda p, g: p - 0.1 * g, model, gradient)
+
+    x = plait.ones((3, 4))
+    losses = []
+    for _ in range(4):
+        loss, model = step(model, x)
+        losses.append(loss.item())
+    assert len(calls) == 1
+    assert losses == sorted(set(losses), reverse=True)
