@@ -37,6 +37,7 @@ from plait.core.dtype import (
     uint64,
 )
 from plait.io import load_file as load, save_file as save
+from plait.runtime.host import set_thread_count as set_num_threads, thread_count as get_num_threads
 from plait.sampling import (
     Generator,
     bernoulli,

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from plait.core.graph import Node
 
 KINDS = ("leaf", "elementwise", "view", "reduce", "kernel", "expand", "call")
-DIFFERENTIABLE_SLOTS = ("jvp", "transpose", "batch", "shard")
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,3 +111,22 @@ def test_a_mask_of_attention_must_fit():
     x = plait.ones(2, 5, 8)  # [length, batch, features]
     with pytest.raises(ShapeError, match=r"attn_mask does not fit. Received: \(5, 5\).*batch_first"):
         attention(x, x, x, attn_mask=plait.ones(5, 5, dtype=bool))
+
+
+def test_results_are_the_same_bits_for_every_number_of_threads() -> None:
+    random = np.random.default_rng(0)
+    a, b = (plait.tensor(random.normal(size=(300, 200)).astype("float32")) for _ in range(2))
+
+    @plait.jit
+    def f(a, b):
+        return plait.softmax(a @ b.T, -1).sum(0), (a * b).sum(), plait.cumsum(a, 1)
+
+    threads = plait.get_num_threads()
+    try:
+        results = []
+        for count in (1, 2, 3):
+            plait.set_num_threads(count)
+            results.append([t.numpy().tobytes() for t in f(a, b)])
+    finally:
+        plait.set_num_threads(threads)
+    assert results[0] == results[1] == results[2]
