@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from plait.core.aval import Aval, aval
-from plait.core.dtype import ALL, COMPLEXES, FLOATS, INTEGERS, DType, bool_, float32, float64
+from plait.core.dtype import ALL, COMPLEXES, FLOAT8, FLOATS, INTEGERS, DType, bool_, float32, float64
 from plait.core.errors import ArgumentError, DTypeError, message
 from plait.core.graph import Node, constant
 from plait.core.primitive import Domain, P, Primitive, Waived
@@ -233,7 +233,7 @@ def _select_aval(condition: Aval, a: Aval, b: Aval) -> Aval:
         expected, fix = "bool", "compare first, e.g. x != 0"
         raise DTypeError(message("The condition of select must be bool", condition.dtype.name, expected, fix))
     dtype = check_same_dtype("select", a, b)
-    check_dtype("select", dtype, ALL)
+    check_dtype("select", dtype, (*ALL, *FLOAT8))
     return aval(dtype, broadcast_shapes(condition.shape, a.shape, b.shape, name="select"))
 
 
@@ -260,7 +260,7 @@ select = elementwise(
     transpose=linear_elementwise(
         None, lambda ct, c, a, b: where(c, ct, 0, ct.dtype), lambda ct, c, a, b: where(c, 0, ct, ct.dtype)
     ),
-    domain=Domain(ALL, sample=_select_samples), oracle="numpy.where",
+    domain=Domain((*ALL, *FLOAT8), sample=_select_samples), oracle="numpy.where",
 )  # fmt: skip
 
 
