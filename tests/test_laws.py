@@ -32,7 +32,11 @@ def test_value(primitive: Primitive, dtype: object) -> None:
         laws.check(primitive.name, dtype.name, size, "value")  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize(("primitive", "dtype"), TRANSFORMED, ids=name)
+# 16-bit keys tie, and where they do a sort has no derivative.
+SMOOTH = [(p, d) for p, d in TRANSFORMED if p.name != "sort" or d.bits >= 32]
+
+
+@pytest.mark.parametrize(("primitive", "dtype"), SMOOTH, ids=name)
 def test_derivative(primitive: Primitive, dtype: object) -> None:
     for size in (1, 7):
         laws.check(primitive.name, dtype.name, size, "derivative")  # type: ignore[attr-defined]

@@ -43,8 +43,7 @@ _new = object.__new__
 class _Staging(lazy.Observer):
     """Watches one staging: which existing tensors are written, which gradients and attributes are looked at."""
 
-    def __init__(self, outer: lazy.Observer | None) -> None:
-        self.outer = outer
+    def __init__(self) -> None:
         self.made: dict[int, Tensor] = {}
         self.writes: dict[int, tuple[Tensor, Node]] = {}
         self.gradients: dict[int, tuple[Tensor, Tensor | None]] = {}
@@ -90,7 +89,7 @@ class _Entry:
 
     def __init__(self, function: Function, leaves: Sequence[Any], treedef: Any, slots: Sequence[int]) -> None:
         outer = lazy.state.observer
-        staging = lazy.state.observer = _Staging(outer)
+        staging = lazy.state.observer = _Staging()
         holders = []
         try:
             new = list(leaves)
@@ -101,7 +100,7 @@ class _Entry:
             args, kwargs = tree.unflatten(treedef, new)
             result = function(*args, **kwargs)
             self.written = [k for k, h in zip(slots, holders, strict=True) if node_of(new[k]) is not h]
-            self.collect((result, [new[k] for k in self.written]) if self.written else result, staging)
+            self.collect((result, [new[k] for k in self.written]) if self.written else result)
         finally:
             lazy.state.observer = outer
             written = {k: (t, t._node) for k, (t, _) in staging.writes.items()}
@@ -111,7 +110,7 @@ class _Entry:
         self.arguments = [v for v in leaves if not isinstance(v, Tensor) or type(v) is Parameter]  # keys hold their ids
         self.build(holders, staging, written, gradients)
 
-    def collect(self, result: Any, staging: _Staging) -> None:
+    def collect(self, result: Any) -> None:
         leaves, self.out_tree = tree.flatten(result)
         self.template = [None if isinstance(v, Tensor) else v for v in leaves]
         self.returned = [k for k, v in enumerate(leaves) if isinstance(v, Tensor)]
