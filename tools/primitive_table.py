@@ -42,7 +42,7 @@ is filled, or waived with the reason that a user is told. Both are checked when 
 | --- | --- |
 | `kind` | how it is compiled: *elementwise* (an expression of its operands), *view* (a function of the output index), \
 *reduce* (an accumulate operation over axes), *kernel* (writes its own loops), *expand* (rewritten into other \
-primitives), *call* (bodies, or the host), *leaf* |
+primitives), *call* (has bodies, or orders), *host* (a function of NumPy arrays that the program calls), *leaf* |
 | `aval` | the rule of shapes and dtypes; raises the errors that users see at the call; always filled |
 | `lower` | its meaning in loop IR |
 | `jvp` | the tangent of its result from the tangents of its operands |

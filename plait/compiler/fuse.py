@@ -104,7 +104,7 @@ class Fuser:
         readers = self.readers(node)
         kind = node.prim.kind
         if (
-            kind == "call"
+            node.prim.is_call
             or node.prim is GET
             or node.prim.multi
             or (kind == "kernel" and node.prim.name not in CONTRACTIONS)
@@ -240,7 +240,7 @@ class Fuser:
         return not anchored and group.weight < MOST_WEIGHT
 
     def inlinable(self, node: Node, readers: dict[Group, list[AxisMap | None]]) -> bool:
-        if any(g.weight >= MOST_WEIGHT or (g.anchor and g.anchor.prim.kind == "call") for g in readers):
+        if any(g.weight >= MOST_WEIGHT or (g.anchor and g.anchor.prim.is_call) for g in readers):
             return False
         if node.prim.kind == "view":
             return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from plait.compiler.abstract import flatten_group, generalize
@@ -236,7 +237,7 @@ class Compiler:
 
     # kernels
     def emit_node(self, node: Node) -> None:
-        if node.prim.kind == "call":
+        if node.prim.is_call:
             self.emit_call(node)
             return
         source, scalars, order = generic_source(node)
@@ -248,7 +249,7 @@ class Compiler:
 
     def emit_group(self, group: Group) -> None:
         anchor = group.anchor
-        if anchor is not None and anchor.prim.kind == "call":
+        if anchor is not None and anchor.prim.is_call:
             self.emit_call(anchor)
             return
         flat = flatten_group(group)
@@ -281,6 +282,9 @@ class Compiler:
     def emit_call(self, node: Node) -> None:
         name = node.prim.name
         if name == "barrier":
+            return
+        if node.prim.kind == "host":
+            self.host_call(node)
             return
         if name not in _CALLS:
             raise GradientError(message(f"Cannot compute {name}: {node.prim.lower.reason} (recorded at {node.source})"))
@@ -402,11 +406,11 @@ class Compiler:
         self.steps += [Jump(begin), end]
         self.loops.append((begin, end))
 
-    def callback(self, node: Node) -> None:
+    def host_call(self, node: Node) -> None:
         inputs = [(self.memory_of(i), i.aval) for i in node.inputs]
         results = self.results(node)
         pairs = list(zip(results, node.avals, strict=True))
-        self.steps.append(HostCall(node.params["function"], inputs, pairs))
+        self.steps.append(HostCall(partial(node.prim.lower, **node.params), inputs, pairs))
 
 
 def _in_memory(outputs: Sequence[Node]) -> list[Node]:
@@ -423,5 +427,4 @@ _CALLS: dict[str, Callable[[Compiler, Node], None]] = {
     "cond": Compiler.cond,
     "while_loop": Compiler.while_loop,
     "scan": Compiler.scan,
-    "callback": Compiler.callback,
 }

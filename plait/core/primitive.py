@@ -12,7 +12,7 @@ from plait.core.errors import InternalError
 if TYPE_CHECKING:
     from plait.core.graph import Node
 
-KINDS = ("leaf", "elementwise", "view", "reduce", "kernel", "expand", "call")
+KINDS = ("leaf", "elementwise", "view", "reduce", "kernel", "expand", "call", "host")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +80,11 @@ class Primitive:
         if kind not in KINDS or name in PRIMITIVES:
             raise InternalError(f"primitive {name}: unknown kind {kind!r} or the name is taken")
         PRIMITIVES[name] = self
+
+    @property
+    def is_call(self) -> bool:
+        """Whether it is a step of its own in a program: control flow, or a function of the host."""
+        return self.kind in ("call", "host")
 
     def __repr__(self) -> str:
         return self.name

@@ -11,11 +11,11 @@ from plait.core.errors import ArgumentError, message
 from plait.core.graph import Node, record
 from plait.core.primitive import PRIMITIVES, P
 from plait.prims.rules import broadcast_to
-from plait.tensor.operators import BINARY, binary, promoted, scalar_node, single, to_float, to_integer
+from plait.tensor.operators import BINARY, assign, binary, promoted, scalar_node, single, to_float, to_integer
 from plait.tensor.tensor import Tensor, converted, node_of, wrap
 
 Rule = Callable[[DType], DType]
-_ALIASES = (("dim", "axis"), ("keepdim", "keepdims"), ("dims", "axis"), ("input", "x"))
+_ALIASES = (("dim", "axis"), ("keepdim", "keepdims"), ("dims", "axis"), ("input", "x"), ("other", "y"))
 _DOCUMENT = """{summary}
 
 Args:
@@ -35,17 +35,27 @@ Example:
 
 
 def both_names(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Let `function` take PyTorch's names of arguments (dim, keepdim, input) for those of the standard."""
+    """Let `function` take PyTorch's names of arguments (dim, keepdim, input, other) for those of the standard.
+
+    `out=`, a tensor or a tuple of tensors, is where the results are written to.
+    """
 
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        if kwargs:
-            for alias, name in _ALIASES:
-                if alias in kwargs:
-                    kwargs[name] = kwargs.pop(alias)
-            if kwargs.get("out", kwargs) is None:  # np.mean(x) and the like call x.mean(out=None)
-                del kwargs["out"]
-        return function(*args, **kwargs)
+        if not kwargs:
+            return function(*args)
+        for alias, name in _ALIASES:
+            if alias in kwargs:
+                kwargs[name] = kwargs.pop(alias)
+        out = kwargs.pop("out", None)  # np.mean(x) and the like call x.mean(out=None)
+        result = function(*args, **kwargs)
+        if out is None:
+            return result
+        if isinstance(out, Tensor):
+            return assign(out, result, function.__name__)
+        for target, value in zip(out, result, strict=True):
+            assign(target, value, function.__name__)
+        return type(result)(*out) if hasattr(result, "_fields") else tuple(out)
 
     return call
 
@@ -80,6 +90,7 @@ def _unary(name: str, prim: str | Callable[[Node], Node], rule: Rule, summary: s
 
 
 def _binary(name: str, apply: Callable[[Any, Any], Tensor], summary: str, sample: str, result: str) -> Any:
+    @both_names
     def function(x: Any, y: Any) -> Tensor:
         return apply(x, y)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import Any
 
@@ -105,6 +105,16 @@ def _convert_to(name: str) -> Callable[[Tensor], Tensor]:
 
     method.__doc__ = f"Convert to {name}."
     return method
+
+
+def attach(functions: Iterable[Callable[..., Any]], in_place_too: Iterable[str] = ()) -> None:
+    """Make functions of a tensor its methods, those named in `in_place_too` also with an underscore."""
+    written = set(in_place_too)
+    for function in functions:
+        name = function.__name__
+        setattr(Tensor, name, function)
+        if name in written:
+            setattr(Tensor, f"{name}_", in_place(function, f"{name}_"))
 
 
 def _divmod(x: Any, y: Any) -> tuple[Tensor, Tensor]:
