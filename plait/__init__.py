@@ -14,7 +14,7 @@ are functions from graph to graph. This file lists the public names; each folder
 from __future__ import annotations
 
 import plait.prims as _prims  # registers every primitive
-from plait import io, nn, optim, random
+from plait import fft, io, linalg, masked, nn, optim, random, signal, special
 from plait.core import errors, tree
 from plait.core.dtype import (
     DType,
@@ -37,19 +37,33 @@ from plait.core.dtype import (
     uint64,
 )
 from plait.io import load_file as load, save_file as save
+from plait.linalg.toplevel import *
+from plait.lowrank import *
+from plait.nn.functional.namespace import *
 from plait.runtime.host import set_thread_count as set_num_threads, thread_count as get_num_threads
 from plait.sampling import (
     Generator,
     bernoulli,
+    binomial,
+    default_generator,
+    fork_rng,
+    get_rng_state,
+    initial_seed,
     manual_seed,
     multinomial,
+    normal,
+    poisson,
     rand,
     rand_like,
     randint,
+    randint_like,
     randn,
     randn_like,
     randperm,
+    seed,
+    set_rng_state,
 )
+from plait.signal import bartlett_window, blackman_window, hamming_window, hann_window, istft, kaiser_window, stft
 from plait.tensor.api import *
 from plait.tensor.autograd import (
     enable_grad,

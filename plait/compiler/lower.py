@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,10 +20,14 @@ from plait.core.dtype import DType, bool_
 from plait.core.graph import CONSTANT, GET, Node
 from plait.ir.build import AccumulatorValue, Builder
 from plait.ir.complex import Complex
-from plait.ir.loop import Buffer, Expr, Index, Kernel, Value, binary, const
+from plait.ir.loop import Buffer, Expr, Index, Kernel, Value, binary, const, is_const
 
 WORK_PER_THREAD = 16384  # elements worth waking another thread for
-STRIP = 256  # elements of the last axis that are done together where memory is read across it
+BLOCK = 16384  # elements of an operand that one task joins
+NARROW = 16  # elements of a row of a concatenation below which its rows are in vector lanes
+FEW = 64  # rows of a concatenation below which each operand has loops of its own
+STRIP = 16  # elements of the last axis that are done together where memory is read across it,
+TILE = 256  # and of the axis along which that memory is contiguous
 
 
 def inputs_of(group: Group) -> list[Node]:
@@ -140,6 +144,10 @@ class _Lowering:
 
     # elementwise
     def elementwise(self) -> None:
+        joined = self.joined()
+        if joined is not None:
+            self.pieces(joined)
+            return
         runs = self.runs(())
         outer, last = runs[:-1], runs[-1] if runs else []
         if not outer:
@@ -147,28 +155,110 @@ class _Lowering:
             with self.builder.parallel(extent, mark="vector", grain=WORK_PER_THREAD) as i:
                 self.store(self.group.outputs, self.place([(last, i)]))
             return
-        if self.reads_across(last):
-            self.elementwise_in_strips(outer, last)
+        down = self.read_across(outer, last)
+        if down is not None:
+            self.elementwise_in_tiles(outer, down, last)
             return
         with self.outer_loop(outer, self.extent(last)) as at, self.builder.vector(0, self.extent(last)) as j:
             self.store(self.group.outputs, self.place([*at, (last, j)]))
 
-    def reads_across(self, last: list[int]) -> bool:
-        """Whether something in memory is contiguous along another axis than the last, as a transpose reads it."""
-        lies = [where for where in self.maps() if where and where[-1] is not None]
-        return any(where[-1] != last[-1] and last[-1] in where for where in lies)
+    def joined(self) -> Node | None:
+        """The concatenation that is all that this group stores, if it is one."""
+        if len(self.group.outputs) != 1:
+            return None
+        node = self._unshaped(self.group.outputs[0])
+        return node if node.prim.name == "concatenate" and node in self.group.members else None
 
-    def elementwise_in_strips(self, outer: list[list[int]], last: list[int]) -> None:
-        """Go down strips of the last axis, so that cache lines read across it are used whole."""
-        *rest, down = outer
-        width = self.extent(last)
-        strips = (width + (STRIP - 1)) // STRIP
-        total = const(self.extent([a for r in rest for a in r])) * strips
+    def _unshaped(self, node: Node) -> Node:
+        """What a chain of reshapes inside the group begins with: the same elements in the same order."""
+        while node.prim.name == "reshape" and node in self.group.members:
+            node = node.inputs[0]
+        return node
+
+    def pieces(self, joined: Node) -> None:
+        """Write the operands of a concatenation one after the other: no element looks for its own."""
+        axis, shape = joined.params["axis"], self.evaluator.shape(joined)
+        outer = const(sizes_product(self.builder, joined.shape[:axis]))
+        inner = sizes_product(self.builder, joined.shape[axis + 1 :])
+        step, start = const(shape[axis]) * inner, const(0)
+        found: list[tuple[Node, Expr, Expr]] = []  # operands, how many elements of each are together, and where
+        for operand in joined.inputs:
+            length = const(self.evaluator.shape(operand)[axis]) * inner
+            found.append((operand, length, start))
+            start = start + length
+        found = [f for f in found if not is_const(f[1], 0)]
+        buffer = self.results[self.group.outputs[0], 0]
+
+        def put(o: Expr, position: Expr, value: Element) -> None:
+            self.evaluator.store(buffer, joined.dtype, o * step + position, value)
+
+        if is_const(outer) and int(outer.attr) < FEW:
+            for operand, length, begin in found:
+                self.piece(operand, axis, outer, length, lambda o, j, value, b=begin: put(o, b + j, value))
+            return
+        is_narrow = is_const(step) and int(step.attr) < NARROW  # lanes across: too few elements are together
+        grain = max(1, WORK_PER_THREAD // int(step.attr)) if is_const(step) else 1
+        with self.builder.parallel(outer, mark="vector" if is_narrow else "", grain=grain) as o:
+            for operand, length, begin in found:
+                if is_narrow:
+                    for j in range(int(length.attr)):
+                        put(o, begin + j, self.joined_element(operand, axis, o, const(j), length))
+                else:
+                    with self.builder.vector(0, length) as j:
+                        put(o, begin + j, self.joined_element(operand, axis, o, j, length))
+
+    def joined_element(self, operand: Node, axis: int, before: Expr, within: Expr, length: Expr) -> Element:
+        """The element of an operand at a place before its axis and one of `length` from it on."""
+        memory = self.evaluator.buffers.get(self._unshaped(operand))
+        if memory is not None:
+            return self.evaluator.load(memory, operand.dtype, before * length + within, None)
+        shape = self.evaluator.shape(operand)
+        return self.evaluator.read(
+            operand, [*unflatten_index(before, shape[:axis]), *unflatten_index(within, shape[axis:])]
+        )
+
+    def piece(
+        self, operand: Node, axis: int, outer: Expr, length: Expr, put: Callable[[Expr, Expr, Element], None]
+    ) -> None:
+        """Open loops of their own over one operand, and put its elements."""
+        shape = self.evaluator.shape(operand)
+        wide = [a for a, n in enumerate(shape) if not is_const(n, 1)]
+        if len(wide) < 2 or self._unshaped(operand) in self.evaluator.buffers:
+            blocks = (length + (BLOCK - 1)) // BLOCK
+            with self.builder.parallel(outer * blocks) as task:
+                o, block = unflatten_index(task, [int(outer.attr), blocks])
+                low = const(block) * BLOCK
+                with self.builder.vector(low, binary("min", low + BLOCK, length)) as j:
+                    put(const(o), j, self.joined_element(operand, axis, const(o), j, length))
+            return
+        lead, width = [shape[a] for a in wide[:-1]], shape[wide[-1]]
+        grain = max(1, WORK_PER_THREAD // max(1, width)) if isinstance(width, int) else 1
+        total = sizes_product(self.builder, [operand.shape[a] for a in wide[:-1]])
+        with self.builder.parallel(total, grain=grain) as p, self.builder.vector(0, width) as last:
+            place = dict(zip(wide, [*unflatten_index(p, lead), last], strict=True))
+            index = [place.get(a, 0) for a in range(len(shape))]
+            before, within = (flatten_index(index[k], shape[k]) for k in (slice(axis), slice(axis, None)))
+            put(const(before), const(within), self.evaluator.read(operand, index))
+
+    def read_across(self, outer: list[list[int]], last: list[int]) -> list[int] | None:
+        """The run along which something in memory is contiguous that also lies along the last, as in a transpose."""
+        for where in self.maps():
+            if where and where[-1] is not None and where[-1] != last[-1] and last[-1] in where:
+                return next((run for run in outer if where[-1] in run), None)
+        return None
+
+    def elementwise_in_tiles(self, outer: list[list[int]], down: list[int], last: list[int]) -> None:
+        """Compute tiles in which cache lines read across the last axis are used whole."""
+        rest = [run for run in outer if run is not down]
+        height, width = self.extent(down), self.extent(last)
+        tiles, strips = (height + (TILE - 1)) // TILE, (width + (STRIP - 1)) // STRIP
+        counts = [tiles, *[self.extent(r) for r in rest], strips]
+        total = const(tiles) * self.extent([a for r in rest for a in r]) * strips
         with self.builder.parallel(total) as p:
-            *at, strip = unflatten_index(p, [*[self.extent(r) for r in rest], strips])
-            low = const(strip) * STRIP
-            end = binary("min", low + STRIP, const(width))
-            with self.builder.loop(0, self.extent(down)) as i, self.builder.vector(low, end) as j:
+            tile, *at, strip = unflatten_index(p, counts)
+            top, low = const(tile) * TILE, const(strip) * STRIP
+            bottom, end = binary("min", top + TILE, const(height)), binary("min", low + STRIP, const(width))
+            with self.builder.loop(top, bottom) as i, self.builder.vector(low, end) as j:
                 places = [*zip(rest, at, strict=True), (down, i), (last, j)]
                 self.store(self.group.outputs, self.place(places))
 
@@ -201,10 +291,9 @@ class _Lowering:
         return True
 
     def plain_view(self, node: Node) -> bool:
-        """Whether a reshape or broadcast only adds or removes axes of size 1."""
-        source = [n for n in node.inputs[0].shape if n != 1]
-        if node.prim.name == "reshape":
-            return source == [n for n in node.shape if n != 1]
+        """Whether a reshape or broadcast only adds or removes axes of size 1, or is of a value in memory."""
+        if node.prim.name == "reshape" and node.inputs[0] not in self.evaluator.buffers:
+            return [n for n in node.inputs[0].shape if n != 1] == [n for n in node.shape if n != 1]
         return True
 
     def maps(self) -> list[Any]:
@@ -213,7 +302,8 @@ class _Lowering:
         for member, own in self.group.members.items():
             for position, i in enumerate(member.inputs):
                 if i in self.evaluator.buffers:
-                    from_inputs.append(_map_of(member, position, own))
+                    is_reshape = member.prim.name == "reshape"  # memory has no shape
+                    from_inputs.append(own if is_reshape else _map_of(member, position, own))
         return [*from_inputs, *[self.group.members[o] for o in self.group.outputs]]
 
     def extent(self, run: Sequence[int]) -> Index:

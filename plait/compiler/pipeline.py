@@ -223,12 +223,12 @@ class Compiler:
 
     def resolve(self, node: Node) -> Value:
         """Return the memory of a node."""
-        if node.prim is GET:
+        found = self.home.get((node, 0))
+        if found is None and node.prim is GET:
             producer, index = node.inputs[0], node.params["index"]
             if producer.prim.name == "barrier":
                 return self.memory_of(producer.inputs[index])
             return self.home[producer, index]
-        found = self.home.get((node, 0))
         if found is None:
             if node.prim is PLACEHOLDER:
                 raise InternalError(f"{node!r} belongs to another graph (recorded at {node.source})")

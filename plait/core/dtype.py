@@ -142,15 +142,6 @@ def _promote(a: DType, b: DType) -> DType:
     return {8: int16, 16: int32, 32: int64}[unsigned.bits]
 
 
-def promote_rank_0(tensor: DType, rank_0: DType) -> DType:
-    """Return the dtype of `tensor op value` for a tensor with axes and one of rank 0, whose size does not count."""
-    if _RANK[rank_0.kind] <= _RANK[tensor.kind]:
-        return tensor
-    if tensor.kind == "f":
-        return complex128 if tensor is float64 else complex64
-    return promote(tensor, rank_0)
-
-
 def promote_scalar(tensor: DType, value: bool | int | float | complex) -> DType:
     """Return the dtype of `tensor op value` for a (weakly typed) Python scalar."""
     kind = "b" if isinstance(value, bool) else "i" if isinstance(value, int) else type(value).__name__[0]

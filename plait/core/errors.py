@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy
+
 
 class PlaitError(Exception):
     """Base of every error that plait raises."""
@@ -9,6 +11,10 @@ class PlaitError(Exception):
 
 class ShapeError(PlaitError, ValueError):
     """Shapes, axes or sizes that do not fit together."""
+
+
+class AxisError(ShapeError, IndexError):
+    """An axis that a tensor does not have, or an index of more axes than it has."""
 
 
 class DTypeError(PlaitError, TypeError):
@@ -29,6 +35,14 @@ class ArgumentTypeError(PlaitError, TypeError):
 
 class AbstractValueError(PlaitError, TypeError):
     """Python looked at a value that is not known while a function is staged."""
+
+
+class LinAlgError(PlaitError, numpy.linalg.LinAlgError):
+    """A matrix for which the result does not exist: singular, not positive-definite, or without convergence."""
+
+
+class MissingDependencyError(PlaitError, ImportError):
+    """A function needs an optional package that is not installed."""
 
 
 class GradientError(PlaitError, RuntimeError):

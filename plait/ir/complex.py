@@ -156,11 +156,12 @@ def sign(z: Complex) -> Complex:
     """z / |z|, or 0."""
     scaled, _ = _scaled(z)
     length = _length(scaled)
-    is_infinite, one, zero = length.eq(INFINITY), const(1, z.dtype), const(0, z.dtype)
-    length = select(length.eq(0), one, length)
+    one, zero = const(1, z.dtype), const(0, z.dtype)
+    is_infinite, is_zero = length.eq(INFINITY) & z.eq(z), length.eq(0)
     re, im = (select(magnitude(part).eq(INFINITY), one, zero) for part in (z.re, z.im))
     corner = Complex(copysign(re, z.re), copysign(im, z.im))
-    return choose(is_infinite, corner, Complex(scaled.re / length, scaled.im / length))
+    result = choose(is_infinite, corner, Complex(scaled.re / length, scaled.im / length))
+    return choose(is_zero, Complex(zero, zero), result)
 
 
 def reciprocal(z: Complex) -> Complex:
@@ -213,6 +214,11 @@ def exp(z: Complex) -> Complex:
     im = select(z.im.eq(0), z.im, im)
     vanishes, zero = z.re.eq(-INFINITY) & ~is_finite(z.im), const(0, z.dtype)
     return Complex(select(vanishes, zero, _or_infinite(z, re)), select(vanishes, zero, im))
+
+
+def exp2(z: Complex) -> Complex:
+    """2^z."""
+    return exp(_times(z, LOG_2))
 
 
 def expm1(z: Complex) -> Complex:
@@ -319,7 +325,8 @@ def tanh(z: Complex) -> Complex:
     beta = fma(t, t, const(1, z.dtype))
     divisor = fma(beta * s, s, const(1, z.dtype))
     re, im = beta * s * math.cosh(z.re) / divisor, t / divisor
-    steep, one = _is_steep(z.re), const(1, z.dtype)
+    one = const(1, z.dtype)
+    steep = _is_steep(z.re) & (is_finite(z.im) | magnitude(z.re).eq(INFINITY))
     limit = math.times_exp(sine * cosine * 4, magnitude(z.re) * -2)
     limit = select(magnitude(z.re).eq(INFINITY), copysign(const(0, z.dtype), sine * cosine), limit)
     im = select(z.im.eq(0), z.im, select(steep, limit, im))
@@ -362,7 +369,13 @@ def acos(z: Complex) -> Complex:
     re, im = math.atan2(s.re, t.re) * 2, math.asinh(t.re * s.im - t.im * s.re)
     is_large = _is_large(z)
     far = copysign(_log_of_double(z), -z.im)
-    return Complex(select(is_large, math.atan2(magnitude(z.im), z.re), re), select(is_large, far, im))
+    re, im = select(is_large, math.atan2(magnitude(z.im), z.re), re), select(is_large, far, im)
+    return Complex(_of_imaginary(z, re), im)
+
+
+def _of_imaginary(z: Complex, angle: Expr) -> Expr:
+    """The angle, which is pi / 2 on the imaginary axis even where its height is NaN."""
+    return select(z.re.eq(0) & z.im.ne(z.im), const(PI / 2, z.dtype), angle)
 
 
 def acosh(z: Complex) -> Complex:
@@ -371,7 +384,8 @@ def acosh(z: Complex) -> Complex:
     s, t = sqrt(Complex(z.re - one, z.im)), sqrt(Complex(z.re + one, z.im))
     re, im = math.asinh(s.re * t.re + s.im * t.im), math.atan2(s.im, t.re) * 2
     is_large = _is_large(z)
-    return Complex(select(is_large, _log_of_double(z), re), select(is_large, math.atan2(z.im, z.re), im))
+    re, im = select(is_large, _log_of_double(z), re), select(is_large, math.atan2(z.im, z.re), im)
+    return Complex(re, _of_imaginary(z, im))
 
 
 def asinh(z: Complex) -> Complex:
@@ -382,7 +396,8 @@ def asinh(z: Complex) -> Complex:
     im = math.atan2(z.im, s.re * t.re - s.im * t.im)
     is_large = _is_large(z)
     far = copysign(_log_of_double(z), z.re)
-    return Complex(select(is_large, far, re), select(is_large, math.atan2(z.im, magnitude(z.re)), im))
+    im = select(is_large, math.atan2(z.im, magnitude(z.re)), im)
+    return Complex(select(is_large, far, re), select(z.im.eq(0), z.im, im))
 
 
 def atanh(z: Complex) -> Complex:
@@ -390,12 +405,15 @@ def atanh(z: Complex) -> Complex:
     x, y = magnitude(z.re), magnitude(z.im)
     down = 1 - x
     re = math.log1p(x * 4 / fma(down, down, y * y)) * 0.25
+    re = select(down.eq(0) & (y < 2.0**-30), (LOG_2 - math.log(y)) * 0.5, re)  # y * y would underflow
     im = math.atan2(y + y, fma(down, 1 + x, -(y * y))) * 0.5
     is_infinite, is_large = x.eq(INFINITY) | y.eq(INFINITY), _is_large(z)
     far = select(is_infinite, const(0, z.dtype), reciprocal(Complex(x, y)).re)
     half_pi = const(PI / 2, z.dtype)
     # on the cut, the side is that of the sign of the imaginary part
     re, im = select(is_large, far, re), select(is_large, half_pi, im)
+    is_undefined = (x.ne(x) & y.ne(INFINITY)) | y.ne(y)
+    re, im = select(x.eq(0), x, re), select(is_undefined, const(NAN, z.dtype), im)
     return Complex(copysign(re, z.re), copysign(im, z.im))
 
 

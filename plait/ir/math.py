@@ -17,11 +17,11 @@ from plait.ir import coefficients as table
 from plait.ir.angles import acos, asin, atan, atan2, cos, sin, sine_and_cosine, tan
 from plait.ir.arithmetic import (
     FORMATS,
+    HALF_PI,
     INFINITY,
     LOG_2,
     NAN,
     PI,
-    PI_REST,
     at_most,
     copysign,
     is_finite,
@@ -40,9 +40,10 @@ from plait.ir.loop import Expr, binary, const, fma, select, unary
 
 __all__ = [
     "BOUNDS", "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "cbrt", "copysign", "cos", "cosh",
-    "digamma", "erf", "erfc", "erfinv", "exp", "exp2", "expm1", "integer_pow", "integers_pow", "is_finite", "ldexp",
+    "digamma", "erf", "erfc", "erfc_factors", "erfinv", "erfinv_single", "exp", "exp2", "expm1", "integer_pow",
+    "integers_pow", "is_finite", "ldexp",
     "lgamma", "log", "log1p", "log2", "log10", "logistic", "nextafter", "poly", "pow", "rem", "rsqrt", "sign", "sin",
-    "sinh", "sqrt", "tan", "tanh", "times_exp",
+    "sine_and_cosine_of_half_turns", "sinh", "sqrt", "tan", "tanh", "times_exp",
 ]  # fmt: skip
 
 # largest error in ulp: float32, float64
@@ -68,13 +69,20 @@ def _reduce_exp(x: Expr) -> tuple[Expr, Expr]:
 
 def _exp_sum(x: Expr, low: Expr | None = None, one_step: bool = False) -> Expr:
     """exp(x + low) for a small `low`; `one_step` if neither x nor the result is near the ends of the range."""
-    if not one_step:
-        least, most = FORMATS[x.dtype].exp_range
-        x = binary("min", binary("max", x, const(least, x.dtype)), const(most, x.dtype))
+    if one_step:
+        p, k = _scaled_exp(x, low)
+        return p * power_of_two(k, x.dtype)
+    least, most = FORMATS[x.dtype].exp_range
+    p, k = _scaled_exp(binary("min", binary("max", x, const(least, x.dtype)), const(most, x.dtype)), low)
+    # 0 times a power of 2 is fast; a product that underflows takes a hundred times longer
+    return ldexp(select(x < least, 0, p), k)
+
+
+def _scaled_exp(x: Expr, low: Expr | None) -> tuple[Expr, Expr]:
+    """p and k with exp(x + low) = p 2^k."""
     r, k = _reduce_exp(x)
     r = r if low is None else r + low
-    p = fma(r * r, poly(r, table.EXP[x.dtype]), r) + 1
-    return p * power_of_two(k, x.dtype) if one_step else ldexp(p, k)
+    return fma(r * r, poly(r, table.EXP[x.dtype]), r) + 1, k
 
 
 def exp(x: Expr) -> Expr:
@@ -356,7 +364,7 @@ def erf(x: Expr) -> Expr:
     return copysign(select(a > near, tail, _erf_near_zero(a)), x)
 
 
-def _erfc_factors(a: Expr) -> tuple[Expr, Expr]:
+def erfc_factors(a: Expr) -> tuple[Expr, Expr]:
     """exp(-a^2) and exp(a^2) erfc(a), for a >= 0."""
     center = 2.0 if a.dtype is float32 else 4.0
     a = at_most(a, 28.0)
@@ -367,7 +375,7 @@ def _erfc_factors(a: Expr) -> tuple[Expr, Expr]:
 
 def erfc(x: Expr) -> Expr:
     """1 - erf(x), without cancellation."""
-    power, scaled = _erfc_factors(magnitude(x))
+    power, scaled = erfc_factors(magnitude(x))
     y = power * scaled
     return select(x < 0, 2 - y, y)
 
@@ -382,22 +390,33 @@ def erfinv(x: Expr) -> Expr:
     a = magnitude(x)
     w = -log((1 - a) * (1 + a))
     y = a * select(w < 5, poly(w - 2.5, table.ERFINV_CENTER), poly(sqrt(w) - 3.5, table.ERFINV_TAIL))
-    power, scaled = _erfc_factors(y)
+    power, scaled = erfc_factors(y)
     error = select(a < 0.5, a - _erf_near_zero(y), fma(power, scaled, a - 1))
     step = error * (PI**0.5 / 2) / power
     return copysign(where(a.eq(1), INFINITY, y + step / (1 - y * step)), x)
 
 
+def erfinv_single(x: Expr) -> Expr:
+    """The inverse of erf by the polynomials of Giles (2012) for single precision, in the dtype of `x`.
+
+    The logarithm's argument is rounded where `jax.random` rounds it: so normal numbers agree to an ulp.
+    """
+    square = x * x
+    w = -log1p(select(square >= 0.41421, (1 - square) - 1, -square))
+    return x * select(w < 5, poly(w - 2.5, table.ERFINV_SINGLE_CENTER), poly(sqrt(w) - 3, table.ERFINV_SINGLE_TAIL))
+
+
 # the gamma function
 
 
-def _sine_and_cosine_of_half_turns(x: Expr) -> tuple[Expr, Expr]:
-    """sin(pi x) and cos(pi x), both but for a common sign, for float64."""
+def sine_and_cosine_of_half_turns(x: Expr) -> tuple[Expr, Expr]:
+    """sin(pi x) and cos(pi x), both but for a common sign."""
     r = x - unary("rint", x)
     is_far = magnitude(r) > 0.25
     near = select(is_far, 0.5 - magnitude(r), r)
-    high, low = two_product(near, const(PI, float64))
-    sine, cosine = sine_and_cosine(high, multiply_add(near, PI_REST, low))
+    first, second = (2 * part for part in HALF_PI[x.dtype][:2])
+    high, low = two_product(near, const(first, x.dtype))
+    sine, cosine = sine_and_cosine(high, multiply_add(near, second, low))
     return select(is_far, copysign(cosine, r), sine), select(is_far, sine, cosine)
 
 
@@ -421,7 +440,7 @@ def lgamma(x: Expr) -> Expr:
     inverse = 1 / y
     series = multiply_add(inverse, poly(inverse * inverse, table.STIRLING), 0.4189385332046727)
     result = select(is_big, multiply_add(y - 0.5, logarithm - 1, series), center)
-    sine, _ = _sine_and_cosine_of_half_turns(x)
+    sine, _ = sine_and_cosine_of_half_turns(x)
     result = select(is_left, log(PI / magnitude(sine)) - result, result)
     return where(magnitude(x).eq(INFINITY), INFINITY, result)
 
@@ -441,7 +460,7 @@ def digamma(x: Expr) -> Expr:
     inverse = 1 / y
     z = inverse * inverse
     result = (log(y) - multiply_add(inverse, 0.5, z * poly(z, table.DIGAMMA))) - p / q
-    sine, cosine = _sine_and_cosine_of_half_turns(x)
+    sine, cosine = sine_and_cosine_of_half_turns(x)
     result = where(x < 0, where(sine.eq(0), NAN, result - PI * cosine / sine), result)
     return select(x.eq(0), copysign(-INFINITY, -x), result)
 
@@ -450,8 +469,9 @@ def digamma(x: Expr) -> Expr:
 
 
 def sign(x: Expr) -> Expr:
-    """-1, 0 or 1, in the dtype of x; zeros and NaN stay as they are."""
-    negative = x if x.dtype.kind == "u" else where(x < 0, -1, x)
+    """-1, 0 or 1, in the dtype of x; NaN stays as it is."""
+    zero = where(x.eq(0), 0, x) if x.dtype.is_floating else x  # 0, not -0
+    negative = zero if x.dtype.kind == "u" else where(x < 0, -1, zero)
     return where(x > 0, 1, negative)
 
 

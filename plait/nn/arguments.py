@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from plait.core.dtype import DType, float32
 from plait.core.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeError, message
 from plait.tensor.shaping import as_operand
 from plait.tensor.tensor import Tensor
 
+Sizes = int | Sequence[int]
+
 
 def tuple_of(value: Any, count: int, name: str, low: int = 1) -> tuple[int, ...]:
-    """Return an integer, or a sequence of `count` of them, as a tuple of `count`; each is at least `low`.
+    """Return an integer, or a sequence of one or `count` of them, as a tuple of `count`; each is at least `low`.
 
     Raises:
         ArgumentError: another length, or a number below `low`.
         ArgumentTypeError: not integers.
     """
-    values = (value,) * count if hasattr(value, "__index__") else value
+    values = (value,) if hasattr(value, "__index__") else value
     fix = f"pass one integer or {count} of them"
     if not isinstance(values, (tuple, list)) or not all(hasattr(v, "__index__") for v in values):
         raise ArgumentTypeError(message(f"{name} is an integer or a tuple of integers", repr(value), None, fix))
+    if len(values) == 1:
+        values = (values[0],) * count
     if len(values) != count or min(values) < low:
         raise ArgumentError(message(f"{name} does not fit", value, f"{count} integers of at least {low}", fix))
     return tuple([v.__index__() for v in values])
@@ -67,6 +73,20 @@ def floating(x: Any, name: str) -> Tensor:
     return x
 
 
+def numeric(x: Any, name: str) -> Tensor:
+    """Return the input of a layer as a tensor of numbers, integers included.
+
+    Raises:
+        DTypeError: it holds bools.
+        ArgumentTypeError: it is no tensor.
+    """
+    x = as_operand(x, name)
+    if not (x.dtype.is_inexact or x.dtype.is_integer):
+        fix = "convert with .to(plait.float32)"
+        raise DTypeError(message(f"{name} takes numbers", x.dtype.name, "a dtype of numbers", fix))
+    return x
+
+
 def same_dtype(x: Tensor, weight: Tensor, name: str) -> None:
     """Raise `DTypeError` unless input and weight have one dtype."""
     if x.dtype is not weight.dtype:
@@ -90,6 +110,16 @@ def with_batch(x: Tensor, rank: int, name: str) -> tuple[Tensor, bool]:
     raise ShapeError(message(f"{name} takes {rank + 2} axes", f"shape {x.shape}", expected, "reshape the input"))
 
 
+def widened(x: Tensor) -> Tensor:
+    """Return 16-bit floats as float32, in which they are computed with; other tensors as they are."""
+    return x.to(float32) if x.dtype.is_floating and x.dtype.bits < 32 else x
+
+
+def narrowed(x: Tensor, dtype: DType) -> Tensor:
+    """Return the result of `widened` operands in their `dtype`."""
+    return x.to(dtype) if dtype.is_floating and dtype.bits < 32 else x
+
+
 def reduced(losses: Tensor, reduction: str) -> Tensor:
     """Reduce elementwise losses by "mean", "sum" or "none".
 
@@ -100,7 +130,8 @@ def reduced(losses: Tensor, reduction: str) -> Tensor:
     return losses if reduction == "none" else losses.mean() if reduction == "mean" else losses.sum()
 
 
-def check_reduction(reduction: str) -> None:
-    """Raise `ArgumentError` unless `reduction` is "mean", "sum" or "none"."""
-    if reduction not in ("mean", "sum", "none"):
-        raise ArgumentError(message("Unknown reduction", repr(reduction), '"mean", "sum" or "none"'))
+def check_reduction(reduction: str, *more: str) -> None:
+    """Raise `ArgumentError` unless `reduction` is "mean", "sum", "none" or one of `more`."""
+    if reduction not in ("mean", "sum", "none", *more):
+        expected = ", ".join(f'"{name}"' for name in ("mean", "sum", *more)) + ' or "none"'
+        raise ArgumentError(message("Unknown reduction", repr(reduction), expected))

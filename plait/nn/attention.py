@@ -1,72 +1,17 @@
-"""Attention: scaled dot products, and several heads of them."""
+"""Attention of several heads as a module."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-from plait.core.dtype import bool_
-from plait.core.errors import ArgumentError, ShapeError, message
+from plait.core.errors import ArgumentError, message
 from plait.nn import init
-from plait.nn.arguments import floating, positive, probability
-from plait.nn.dropout import dropout
-from plait.nn.linear import Linear, linear
+from plait.nn.arguments import positive, probability
+from plait.nn.functional.attention import multi_head_attention_forward
+from plait.nn.linear import Linear
 from plait.nn.module import Module, check_features
-from plait.tensor.creation import arange, empty, zeros
-from plait.tensor.functions import where
-from plait.tensor.reductions import softmax
+from plait.tensor.creation import empty, zeros
 from plait.tensor.tensor import Parameter, Tensor
-
-
-def _weights(
-    query: Tensor, key: Tensor, mask: Tensor | None, is_causal: bool, scale: float | None
-) -> Tensor:  # fmt: skip
-    """Return softmax of the scaled products of queries and keys; rows that may look at nothing are zero."""
-    scores = (query * (1 / math.sqrt(query.shape[-1]) if scale is None else scale)) @ key.mT
-    if is_causal:
-        seen = arange(query.shape[-2])[:, None] >= arange(key.shape[-2])
-        mask = seen if mask is None else mask & seen if mask.dtype is bool_ else where(seen, mask, -math.inf)
-    if mask is None:
-        return softmax(scores, -1)
-    if mask.dtype is not bool_:
-        return softmax(scores + mask, -1)
-    lowest = -65504.0 if scores.dtype.name == "float16" else -3.3e38  # finite: a row of -inf would give NaN
-    return where(mask, softmax(where(mask, scores, lowest), -1), 0.0)
-
-
-def scaled_dot_product_attention(
-    query: Any, key: Any, value: Any, attn_mask: Any = None, dropout_p: float = 0.0, is_causal: bool = False,
-    scale: float | None = None,
-) -> Tensor:  # fmt: skip
-    """Return averages of `value`, weighted by softmax(query @ key.mT * scale) (Vaswani et al., 2017).
-
-    Args:
-        query: a tensor [..., L, E].
-        key: a tensor [..., S, E].
-        value: a tensor [..., S, V].
-        attn_mask: bools [..., L, S] that tell which keys a query sees, or numbers that are added to the products.
-        dropout_p: probability with which a weight is dropped.
-        is_causal: whether a query sees only keys up to its own position.
-        scale: factor of the products, by default 1 / sqrt(E).
-
-    Returns:
-        A tensor [..., L, V]; zero where a query sees nothing.
-
-    Raises:
-        ShapeError: the sizes do not fit.
-
-    Example:
-        >>> x = plait.ones(1, 2, 4)
-        >>> plait.nn.functional.scaled_dot_product_attention(x, x, x).shape
-        (1, 2, 4)
-    """
-    q, k, v = (floating(t, "scaled_dot_product_attention") for t in (query, key, value))
-    if min(t.ndim for t in (q, k, v)) < 2 or q.shape[-1] != k.shape[-1] or k.shape[-2] != v.shape[-2]:
-        received = f"query {q.shape}, key {k.shape}, value {v.shape}"
-        text = "scaled_dot_product_attention: the sizes do not fit"
-        raise ShapeError(message(text, received, "query [..., L, E], key [..., S, E], value [..., S, V]"))
-    weights = _weights(q, k, attn_mask, is_causal, scale)
-    return dropout(weights, dropout_p, dropout_p > 0) @ v
 
 
 class MultiheadAttention(Module):
@@ -141,51 +86,20 @@ class MultiheadAttention(Module):
         check_features(f"MultiheadAttention({self.embed_dim}, ...)", query, -1, self.embed_dim, "embed_dim")
         check_features("MultiheadAttention: key", key, -1, self.kdim, "kdim")
         check_features("MultiheadAttention: value", value, -1, self.vdim, "vdim")
-        is_single = query.ndim == 2
-        inputs = [x[None] if is_single else x if self.batch_first else x.transpose(0, 1) for x in (query, key, value)]
-        if any(x.ndim != 3 for x in inputs):
-            received = f"query {query.shape}, key {key.shape}, value {value.shape}"
-            raise ShapeError(message("MultiheadAttention takes three axes, or two without a batch", received))
-        q, k, v = (self._heads(x) for x in self._projected(inputs))
-        if attn_mask is not None and attn_mask.shape[-2:] != (q.shape[-2], k.shape[-2]):
-            fix = None if self.batch_first else "inputs are [length, batch, features] unless batch_first=True is given"
-            text, expected = "MultiheadAttention: attn_mask does not fit", (q.shape[-2], k.shape[-2])
-            raise ShapeError(message(text, attn_mask.shape, f"{expected} on its last axes", fix))
-        mask = self._mask(key_padding_mask, attn_mask, q.shape[0])
-        weights = dropout(_weights(q, k, mask, is_causal, None), self.dropout, self.training)
-        result = (weights @ v).transpose(1, 2).reshape(q.shape[0], -1, self.embed_dim)
-        result = self.out_proj(result)
-        result = result[0] if is_single else result if self.batch_first else result.transpose(0, 1)
-        if not need_weights:
-            return result, None
-        weights = weights.mean(1) if average_attn_weights else weights
-        return result, weights[0] if is_single else weights
-
-    def _projected(self, inputs: list[Tensor]) -> list[Tensor]:
-        if self._is_packed:
-            weights = self.in_proj_weight.chunk(3)
-        else:
-            weights = [self.q_proj_weight, self.k_proj_weight, self.v_proj_weight]
-        biases = [None] * 3 if self.in_proj_bias is None else self.in_proj_bias.chunk(3)
-        return [linear(x, w, b) for x, w, b in zip(inputs, weights, biases, strict=True)]
-
-    def _heads(self, x: Tensor) -> Tensor:
-        """Return [N, heads, length, head_dim]."""
-        return x.reshape(*x.shape[:2], self.num_heads, self.head_dim).transpose(1, 2)
-
-    def _mask(self, padding: Tensor | None, attention: Tensor | None, batch: int) -> Tensor | None:
-        """Return one mask [N or 1, heads or 1, L or 1, S]: bools that are True for keys that are seen, or numbers."""
-        parts = []
-        if padding is not None:
-            parts.append(padding.reshape(batch, 1, 1, -1))
-        if attention is not None:
-            heads = (batch, self.num_heads) if attention.ndim == 3 else (1, 1)
-            parts.append(attention.reshape(*heads, *attention.shape[-2:]))
-        if all(p.dtype is bool_ for p in parts):
-            parts = [~p for p in parts]
-            return None if not parts else parts[0] if len(parts) == 1 else parts[0] & parts[1]
-        first, *rest = [where(p, -math.inf, 0.0) if p.dtype is bool_ else p for p in parts]
-        return first if not rest else first + rest[0]
+        is_swapped = self.batch_first and query.ndim == 3
+        same = query is key is value
+        inputs = [query] if same else [query, key, value]
+        inputs = [x.transpose(0, 1) if is_swapped and x.ndim == 3 else x for x in inputs] * (3 if same else 1)
+        packed = self._is_packed
+        separate = {} if packed else {n: getattr(self, n) for n in ("q_proj_weight", "k_proj_weight", "v_proj_weight")}
+        result, weights = multi_head_attention_forward(
+            *inputs, self.embed_dim, self.num_heads, self.in_proj_weight if packed else None, self.in_proj_bias,
+            None, None, False, self.dropout, self.out_proj.weight, self.out_proj.bias, training=self.training,
+            key_padding_mask=key_padding_mask, need_weights=need_weights, attn_mask=attn_mask,
+            use_separate_proj_weight=not packed, average_attn_weights=average_attn_weights, is_causal=is_causal,
+            **separate,
+        )  # fmt: skip
+        return result.transpose(0, 1) if is_swapped else result, weights
 
 
 MultiHeadAttention = MultiheadAttention

@@ -1,116 +1,17 @@
-"""Convolutions of one, two and three spatial axes."""
+"""Convolution layers of one, two and three spatial axes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-from plait.core.errors import ArgumentError, ShapeError, message
-from plait.core.primitive import P
+from plait.core.errors import ArgumentError, message
 from plait.nn import init
-from plait.nn.arguments import floating, positive, same_dtype, tuple_of, with_batch
+from plait.nn.arguments import Sizes, positive, tuple_of
+from plait.nn.functional.convolution import convolution_padding, convolved
+from plait.nn.functional.padding import MODES, pad
 from plait.nn.module import Module, check_features
-from plait.nn.padding import MODES, pad
 from plait.tensor.creation import empty
-from plait.tensor.tensor import Parameter, Tensor, node_of, wrap
-
-Sizes = int | Sequence[int]
-
-
-def _pairs(padding: Any, window: Sequence[int], strides: Sequence[int], dilation: Sequence[int]) -> Any:
-    """Return how many elements are added before and after each spatial axis."""
-    if padding == "valid":
-        return ((0, 0),) * len(window)
-    if padding == "same":
-        if any(s != 1 for s in strides):
-            text = 'padding="same" needs stride 1'
-            raise ArgumentError(message(text, f"stride={tuple(strides)}", None, "give the padding as integers"))
-        totals = [d * (k - 1) for d, k in zip(dilation, window, strict=True)]
-        return tuple((t // 2, t - t // 2) for t in totals)
-    if isinstance(padding, str):
-        raise ArgumentError(message("Unknown padding", repr(padding), '"same", "valid" or integers'))
-    return tuple((p, p) for p in tuple_of(padding, len(window), "padding", low=0))
-
-
-def _conv(
-    rank: int,
-    input: Any,
-    weight: Tensor,
-    bias: Tensor | None,
-    stride: Sizes,
-    padding: Any,
-    dilation: Sizes,
-    groups: int,
-) -> Tensor:
-    name = f"conv{rank}d"
-    x, is_single = with_batch(floating(input, name), rank, name)
-    same_dtype(x, weight, name)
-    strides, dilations = tuple_of(stride, rank, "stride"), tuple_of(dilation, rank, "dilation")
-    if weight.ndim != rank + 2:
-        expected = f"[out, in / groups, {', '.join('DHW'[-rank:])}]"
-        raise ShapeError(message(f"{name} takes a weight of {rank + 2} axes", f"shape {weight.shape}", expected))
-    pairs = _pairs(padding, weight.shape[2:], strides, dilations)
-    reach = [d * (k - 1) + 1 for d, k in zip(dilations, weight.shape[2:], strict=True)]
-    if any(n + sum(p) < r for n, p, r in zip(x.shape[2:], pairs, reach, strict=True)):
-        received = f"an input of shape {x.shape}, padding {pairs}"
-        fix = "pad the input or use a smaller kernel"
-        raise ShapeError(message(f"{name}: the window is larger than the input", received, f"at least {reach}", fix))
-    result = wrap(
-        P.conv(
-            node_of(x),
-            node_of(weight),
-            strides=strides,
-            padding=pairs,
-            lhs_dilation=(1,) * rank,
-            rhs_dilation=dilations,
-            groups=groups,
-        )  # fmt: skip
-    )
-    if bias is not None:
-        result = result + bias.reshape(-1, *(1,) * rank)
-    return result[0] if is_single else result
-
-
-_DOCUMENT = """Slide a window over {axes} and sum products (cross-correlation).
-
-Args:
-    input: a tensor [N, in, {sizes}], or [in, {sizes}].
-    weight: the windows [out, in / groups, {sizes}].
-    bias: a vector [out].
-    stride: step of the window, one integer or one for each spatial axis.
-    padding: zeros added at both ends, likewise; or "same" or "valid".
-    dilation: distance of the elements of the window, likewise.
-    groups: into how many independent groups the channels are divided.
-
-Returns:
-    A tensor [N, out, ...].
-
-Raises:
-    ShapeError: the channels do not fit, or the window is larger than the padded input.
-    DTypeError: the dtypes differ.
-
-Example:
-    >>> plait.nn.functional.conv{rank}d(plait.ones(1, 1, {ones}), plait.ones(1, 1, {ones})).item()
-    {result}
-"""
-
-
-def _function(rank: int) -> Any:
-    def conv(
-        input: Any, weight: Tensor, bias: Tensor | None = None, stride: Sizes = 1, padding: Any = 0,
-        dilation: Sizes = 1, groups: int = 1,
-    ) -> Tensor:  # fmt: skip
-        return _conv(rank, input, weight, bias, stride, padding, dilation, groups)
-
-    conv.__name__ = conv.__qualname__ = f"conv{rank}d"
-    axes = {1: "one spatial axis", 2: "two spatial axes", 3: "three spatial axes"}[rank]
-    ones, result = ", ".join("3" * rank), f"{3.0**rank}"
-    sizes = ", ".join("DHW"[-rank:])
-    conv.__doc__ = _DOCUMENT.format(rank=rank, axes=axes, sizes=sizes, ones=ones, result=result)
-    return conv
-
-
-conv1d, conv2d, conv3d = (_function(rank) for rank in (1, 2, 3))
+from plait.tensor.tensor import Parameter, Tensor
 
 
 class _Conv(Module):
@@ -135,7 +36,7 @@ class _Conv(Module):
         if padding_mode not in MODES:
             raise ArgumentError(message("Unknown padding_mode", repr(padding_mode), ", ".join(MODES)))
         self.padding = padding if isinstance(padding, str) else tuple_of(padding, self._rank, "padding", low=0)
-        self._pairs = _pairs(self.padding, self.kernel_size, self.stride, self.dilation)
+        self._pairs = convolution_padding(self.padding, self.kernel_size, self.stride, self.dilation)
         self.padding_mode = padding_mode
         self.weight = Parameter(empty(out_channels, in_channels // groups, *self.kernel_size, dtype=dtype))
         self.register_parameter("bias", Parameter(empty(out_channels, dtype=dtype)) if bias else None)
@@ -152,7 +53,7 @@ class _Conv(Module):
         if self.padding_mode != "zeros":
             widths = [w for pair in reversed(self._pairs) for w in pair]
             input, padding = pad(input, widths, self.padding_mode), 0
-        return _conv(
+        return convolved(
             self._rank, input, self.weight, self.bias, self.stride, padding, self.dilation, self.groups
         )  # fmt: skip
 

@@ -1,45 +1,15 @@
-"""Affine maps of the last axis."""
+"""Affine maps of the last axis, and layers that only pass on or reshape."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from plait.core.errors import ShapeError, message
 from plait.nn import init
-from plait.nn.arguments import floating, positive, same_dtype
+from plait.nn.arguments import positive
+from plait.nn.functional.linear import linear
 from plait.nn.module import Module, check_features
-from plait.tensor.contraction import matmul
 from plait.tensor.creation import empty
 from plait.tensor.tensor import Parameter, Tensor
-
-
-def linear(input: Any, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Return `input @ weight.T + bias`.
-
-    Args:
-        input: a tensor [..., in].
-        weight: a matrix [out, in], or a vector [in].
-        bias: a vector [out].
-
-    Returns:
-        A tensor [..., out].
-
-    Raises:
-        ShapeError: the sizes do not fit.
-        DTypeError: the dtypes differ.
-
-    Example:
-        >>> plait.nn.functional.linear(plait.ones(2), plait.tensor([[1.0, 2.0]]))
-        tensor([3.])
-    """
-    x = floating(input, "linear")
-    same_dtype(x, weight, "linear")
-    if not x.ndim or x.shape[-1] != weight.shape[-1]:
-        received = f"an input of shape {x.shape} and a weight of shape {weight.shape}"
-        expected = f"an input whose last axis is {weight.shape[-1]}"
-        raise ShapeError(message("linear: the last axis of input and weight differ", received, expected))
-    result = matmul(x, weight.T if weight.ndim > 1 else weight)
-    return result if bias is None else result + bias
 
 
 class Linear(Module):

@@ -1,130 +1,17 @@
-"""Normalization over the batch and over features."""
+"""Normalization layers."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
-from plait.core.dtype import float32
-from plait.core.errors import ArgumentError, ShapeError, message
-from plait.nn.arguments import floating, positive
+from plait.core.errors import ShapeError, message
+from plait.nn.arguments import positive
+from plait.nn.functional.normalization import batch_norm, last_axes, layer_norm
 from plait.nn.module import Module, check_features
 from plait.tensor.autograd import no_grad
 from plait.tensor.creation import ones, tensor, zeros
-from plait.tensor.functions import rsqrt
 from plait.tensor.tensor import Parameter, Tensor
-
-
-def _widened(x: Tensor) -> Tensor:
-    """Statistics of 16-bit floats are taken in float32."""
-    return x.to(float32) if x.dtype.bits < 32 else x
-
-
-def batch_norm(
-    input: Any, running_mean: Tensor | None, running_var: Tensor | None, weight: Tensor | None = None,
-    bias: Tensor | None = None, training: bool = False, momentum: float = 0.1, eps: float = 1e-5,
-) -> Tensor:  # fmt: skip
-    """Normalize each channel by its mean and variance (Ioffe and Szegedy, 2015).
-
-    Args:
-        input: a tensor [N, C, ...].
-        running_mean: a vector [C], updated in place while `training`; None keeps no statistics.
-        running_var: likewise for the (unbiased) variance.
-        weight: a vector [C] that multiplies the result.
-        bias: a vector [C] that is added.
-        training: whether the statistics are those of the batch, not the running ones.
-        momentum: weight of the batch in the running statistics.
-        eps: added to the variance.
-
-    Returns:
-        A tensor of the shape and dtype of `input`.
-
-    Raises:
-        ShapeError: the input has no channels, or only one value for each while `training`.
-        ArgumentError: not `training`, and no running statistics.
-
-    Example:
-        >>> plait.nn.functional.batch_norm(plait.tensor([[1.0], [3.0]]), None, None, training=True, eps=0.0)
-        tensor([[-1.],
-                [ 1.]])
-    """
-    x = floating(input, "batch_norm")
-    if x.ndim < 2:
-        raise ShapeError(message("batch_norm takes [N, C, ...]", f"shape {x.shape}", "at least two axes"))
-    wide, axes = _widened(x), (0, *range(2, x.ndim))
-    column = (-1, *(1,) * (x.ndim - 2))
-    if training:
-        count = math.prod(x.shape) // max(1, x.shape[1])
-        if count < 2:
-            fix = "use a larger batch, or .eval()"
-            text = "batch_norm in training needs more than one value for each channel"
-            raise ShapeError(message(text, f"shape {x.shape}", None, fix))
-        mean = wide.mean(axes)
-        centered = wide - mean.reshape(column)
-        variance = (centered * centered).mean(axes)
-        if running_mean is not None and running_var is not None:
-            with no_grad():
-                _follow(running_mean, mean, momentum)
-                _follow(running_var, variance * (count / (count - 1)), momentum)
-    elif running_mean is None or running_var is None:
-        text = "batch_norm has no running statistics to evaluate with"
-        raise ArgumentError(message(text, fix="pass training=True, or running_mean and running_var"))
-    else:
-        variance = _widened(running_var)
-        centered = wide - _widened(running_mean).reshape(column)
-    scale = rsqrt(variance + eps)
-    scale = scale if weight is None else scale * weight
-    result = centered * scale.reshape(column)
-    result = result if bias is None else result + bias.reshape(column)
-    return result.to(x.dtype)
-
-
-def _follow(running: Tensor, value: Tensor, momentum: float) -> None:
-    running.copy_(running * (1 - momentum) + value.detach() * momentum)
-
-
-def layer_norm(
-    input: Any, normalized_shape: int | Sequence[int], weight: Tensor | None = None, bias: Tensor | None = None,
-    eps: float = 1e-5,
-) -> Tensor:  # fmt: skip
-    """Normalize over the last axes by their mean and variance (Ba, Kiros and Hinton, 2016).
-
-    Args:
-        input: a tensor [..., *normalized_shape].
-        normalized_shape: sizes of the last axes.
-        weight: a tensor of that shape that multiplies the result.
-        bias: a tensor of that shape that is added.
-        eps: added to the variance.
-
-    Returns:
-        A tensor of the shape and dtype of `input`.
-
-    Raises:
-        ShapeError: the last axes have other sizes.
-
-    Example:
-        >>> plait.nn.functional.layer_norm(plait.tensor([1.0, 3.0]), (2,), eps=0.0)
-        tensor([-1.,  1.])
-    """
-    x, shape = floating(input, "layer_norm"), _shape(normalized_shape)
-    if x.shape[-len(shape) :] != shape:
-        fix = "normalized_shape is the sizes of the last axes"
-        text = "layer_norm was made for other last axes"
-        raise ShapeError(message(text, f"an input of shape {x.shape}", f"[..., {', '.join(map(str, shape))}]", fix))
-    wide, axes = _widened(x), tuple(range(-len(shape), 0))
-    centered = wide - wide.mean(axes, keepdims=True)
-    result = centered * rsqrt((centered * centered).mean(axes, keepdims=True) + eps)
-    result = result if weight is None else result * weight
-    result = result if bias is None else result + bias
-    return result.to(x.dtype)
-
-
-def _shape(normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
-    shape = (normalized_shape,) if hasattr(normalized_shape, "__index__") else tuple(normalized_shape)
-    if not shape:
-        raise ArgumentError(message("normalized_shape is empty", shape, "the sizes of the last axes"))
-    return tuple(positive(n, "normalized_shape") for n in shape)
 
 
 class _BatchNorm(Module):
@@ -227,7 +114,7 @@ class LayerNorm(Module):
         self, normalized_shape: int | Sequence[int], eps: float = 1e-5, elementwise_affine: bool = True,
         bias: bool = True, device: Any = None, dtype: Any = None,
     ) -> None:  # fmt: skip
-        self.normalized_shape, self.eps, self.elementwise_affine = _shape(normalized_shape), eps, elementwise_affine
+        self.normalized_shape, self.eps, self.elementwise_affine = last_axes(normalized_shape), eps, elementwise_affine
         weight = Parameter(ones(self.normalized_shape, dtype=dtype)) if elementwise_affine else None
         self.register_parameter("weight", weight)
         has_bias = elementwise_affine and bias

@@ -150,6 +150,67 @@ checkpoint = _call_primitive(
 )
 
 
+# tap: the identity; its cotangent passes through a function of Python --------------------------------------------
+
+tap = Primitive(
+    "tap", kind="expand", aval=lambda x, hooks: x, lower=lambda node: node.inputs[0],
+    jvp=lambda node, tangents: None if tangents[0] is None else P.tap(tangents[0], **node.params),
+    transpose=lambda node, cotangent, linear: [node.params["hooks"](cotangent)],
+    batch=lambda node, inputs, batched, size: P.tap(inputs[0], **node.params),
+    shard=_WHOLE, cost=Waived("free"), domain=_TESTED, oracle=_TESTED,
+)  # fmt: skip
+
+
+# linear: a function that is linear in its first operand, with its transpose: gathers instead of scatters ------------
+
+
+def with_transpose(forward: Rule, backward: Rule, x: Node, *others: Node) -> Node:
+    """Return `forward(x, *others)`, linear in `x`: cotangents of `x` are `backward(cotangent, *others)`.
+
+    In the other operands it is differentiated as usual.
+    """
+
+    def graph(function: Rule, first: Aval) -> Graph:
+        holders = [placeholder(first), *[placeholder(o.aval) for o in others]]
+        return Graph(holders, [function(*holders)])
+
+    if not x.dtype.is_inexact:
+        return forward(x, *others)  # type: ignore[no-any-return]
+    body = graph(forward, x.aval)
+    return P.linear(x, *others, body=body, back=graph(backward, body.outputs[0].aval))
+
+
+def _linear_jvp(node: Node, tangents: Sequence[Node | None]) -> Node | None:
+    body: Graph = node.params["body"]
+    first, *others = tangents
+    result = None if first is None else P.linear(first, *node.inputs[1:], **node.params)
+    if any(t is not None for t in others):
+        _, holders, (found,) = linearize(body.outputs, body.inputs, -1, [False, *[t is not None for t in others]])
+        if found is not None:
+            graph = Graph([*body.inputs, *[h for h in holders if h is not None]], [found])
+            (term,) = inline(graph, [*node.inputs, *[t for t in others if t is not None]])
+            result = term if result is None else result + term
+    return result
+
+
+def _linear_transpose(node: Node, cotangent: Node, linear: Sequence[bool]) -> list[Node | None]:
+    others, body, back = node.inputs[1:], node.params["body"], node.params["back"]
+    return [P.linear(cotangent, *others, body=back, back=body), *[None] * len(others)]
+
+
+def _linear_batch(node: Node, inputs: Sequence[Node], batched: Sequence[bool], size: int) -> Node:
+    first = inputs[0] if batched[0] else broadcast_to_batch(inputs[0], size)
+    flags = [True, *batched[1:]]
+    body, back = (batch_graph(node.params[k], flags, size)[0] for k in ("body", "back"))
+    return P.linear(first, *inputs[1:], body=body, back=back)
+
+
+linear = Primitive(
+    "linear", kind="expand", aval=lambda *operands, body, back: body.avals[0],
+    lower=lambda node: inline(node.params["body"], node.inputs)[0],
+    jvp=_linear_jvp, transpose=_linear_transpose, batch=_linear_batch, shard=_WHOLE, cost=_WHOLE, domain=_TESTED, oracle=_TESTED,
+)  # fmt: skip
+
 # barrier: identity; its results are available only after all its inputs, and it is never simplified away ---------
 def _barrier_batch(node: Node, inputs: Sequence[Node], batched: Sequence[bool], size: int) -> Node:
     return P.barrier(*[x if b else broadcast_to_batch(x, size) for x, b in zip(inputs, batched, strict=True)])

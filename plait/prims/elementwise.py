@@ -10,7 +10,7 @@ from plait.core.aval import Aval, aval
 from plait.core.dtype import ALL, COMPLEXES, FLOAT8, FLOATS, INTEGERS, DType, bool_, float32, float64
 from plait.core.errors import ArgumentError, DTypeError, message
 from plait.core.graph import Node, constant
-from plait.core.primitive import Domain, P, Primitive, Waived
+from plait.core.primitive import Domain, P, Primitive
 from plait.ir import complex as complex_math, math
 from plait.ir.complex import Complex
 from plait.ir.loop import Expr, binary, const, select as choose, unary
@@ -122,6 +122,22 @@ rem = elementwise(
 )  # fmt: skip
 
 
+def _mod(x: Expr, y: Expr) -> Expr:
+    """The remainder with the sign of the divisor, also where it is zero."""
+    remainder, zero = binary("rem", x, y) if x.dtype.is_integer else math.rem(x, y), const(0, x.dtype)
+    if x.dtype.kind == "u":
+        return remainder
+    is_other = remainder.ne(zero) & ((remainder < zero) ^ (y < zero))
+    result = choose(is_other, remainder + y, remainder)
+    return result if x.dtype.is_integer else choose(remainder.eq(zero), binary("copysign", zero, y), result)
+
+
+mod = elementwise(
+    "mod", binary_rule(REALS, "mod"), _mod, jvp=partials(ONE, lambda z, x, y: -P.floor(x / y)),
+    domain=elementwise_domain(REALS, (-9, 9), (0.6, 4), smooth=False), oracle="numpy.remainder", flops=10,
+)  # fmt: skip
+
+
 def _pow_by_base(z: Node, x: Node, y: Node) -> Node:
     # where y is 0 the derivative is 0, also for a base of 0 where x^(y-1) would be infinite
     return y * P.pow(x, where(P.eq(y, 0), 1, y - 1, y.dtype))
@@ -179,9 +195,30 @@ integer_pow = elementwise(
     "integer_pow", _integer_pow_aval, either(_integer_pow, complex_math.integer_pow), jvp=partials(_integer_pow_slope),
     domain=Domain(NUMBERS, 0.5, 2, sample=_integer_pow_samples), oracle="oracle.elementwise.integer_pow", flops=3,
 )  # fmt: skip
+
+
+def _over(a: Node, length: Node) -> Node:
+    """a / length, 0 where the length is."""
+    is_zero = P.eq(length, 0)
+    return where(is_zero, 0, a / where(is_zero, 1, length, a.dtype), a.dtype)
+
+
+hypot = elementwise(
+    "hypot", binary_rule(FLOATS, "hypot"), lambda x, y: complex_math.abs(Complex(x, y)), flops=12,
+    jvp=partials(lambda z, x, y: _over(x, z), lambda z, x, y: _over(y, z)),
+    domain=elementwise_domain(FLOATS, (-3, 3), (0.2, 3)), oracle="numpy.hypot",
+)  # fmt: skip
+
+
+def _over_square(a: Node, x: Node, y: Node) -> Node:
+    """a / (x^2 + y^2), whose squares may lie out of range."""
+    length = P.hypot(x, y)
+    return a / length / length
+
+
 atan2 = elementwise(
     "atan2", binary_rule(FLOATS, "atan2"), math.atan2, flops=30,
-    jvp=partials(lambda z, y, x: x / (x * x + y * y), lambda z, y, x: -y / (x * x + y * y)),
+    jvp=partials(lambda z, y, x: _over_square(x, x, y), lambda z, y, x: _over_square(-y, x, y)),
     domain=elementwise_domain(FLOATS, (-3, 3), (0.2, 3)), oracle="numpy.arctan2",
 )  # fmt: skip
 
@@ -269,7 +306,7 @@ select = elementwise(
 
 nextafter = elementwise(
     "nextafter", binary_rule((float32, float64), "nextafter"), math.nextafter, flops=4,
-    jvp=Waived("nextafter steps through single values and has no useful derivative"),
+    jvp=partials(ONE, None),  # a step is a constant but where the exponent changes
     domain=elementwise_domain((float32, float64), *_WIDE, smooth=False), oracle="numpy.nextafter",
 )  # fmt: skip
 copysign = elementwise(

@@ -233,19 +233,23 @@ def _apply_updates(site: Site, target: Buffer, combine: Combine | None) -> None:
     count = site.shape(2)
     *outer, last = rest or [1]
     blocks = (last + (BLOCK - 1)) // BLOCK
+    work = grain(smaller(last, BLOCK), *count)
 
     def update(at: list[Expr], positions: list[Expr], at_rest: list[Index]) -> None:
         flat = site.flat(_place(axes, positions, at_rest), shape)
         value = site.read(1, [*at, *at_rest])
         _store(site, target, flat, value if combine is None else combine(_load(site, target, flat), value))
 
-    with builder.parallel(product([*outer, blocks]), grain=grain(smaller(last, BLOCK), *count)) as task:
-        head = site.unflatten(task // blocks, outer)
+    strided = bool(rest) and len(shape) - 1 in axes  # what an update has is spread out: lanes would not help
+    with builder.parallel(product(rest if strided else [*outer, blocks]), grain=work) as task:
+        head = site.unflatten(task, rest) if strided else site.unflatten(task // blocks, outer)
         low = task % blocks * BLOCK
         with builder.loops(count) as at:
             found = [builder.local(int64, site.read(2 + k, at)).get() for k in range(len(axes))]
             with builder.when(_is_inside(found, [shape[a] for a in axes])):
-                if rest:
+                if strided:
+                    update(at, found, head)
+                elif rest:
                     with builder.vector(low, smaller(low + BLOCK, last)) as column:
                         update(at, found, [*head, column])
                 else:

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from plait.core.aval import Aval, Size
-from plait.core.dtype import ALL, FLOATS, INTEGERS, DType, bool_, int64
+from plait.core.aval import Aval
+from plait.core.dtype import ALL, FLOATS, INTEGERS, DType, bool_, int64, uint32
 from plait.core.errors import ArgumentError, ShapeError, message
 from plait.core.graph import Node
 from plait.core.primitive import Domain, P, Primitive
 from plait.ir.build import Builder
-from plait.ir.loop import Buffer, Expr, Index, binary, const, select
-from plait.prims.lines import Site, axis_batch, axis_shard, check_axis, element_cost, product
+from plait.ir.loop import Expr, Index, const, is_const, select
+from plait.prims.lines import Site, axis_batch, axis_shard, check_axis, element_cost, grain, product, smaller
+from plait.prims.radix import Keys, Rows, insertion_sort, merge_sort, network_sort, radix_sort, select_first
 from plait.prims.rules import NOT_LINEAR, PIECEWISE_CONSTANT, check_dtype, draw
 
 KEYS = (bool_, *INTEGERS, *FLOATS)
 RUN = 16  # lines up to this length are sorted by insertion
+RADIX = 128  # longer ones of one key digit by digit
+NETWORK = 64  # lines up to this length are sorted side by side
+LANES = 32  # so many of them
+_STACK = 1 << 17  # bytes of a line that is sorted in private memory
 
 
 def _sort_rule(*operands: Aval, axis: int, keys: int = 1, descending: bool = False) -> tuple[Aval, ...]:
@@ -33,116 +39,115 @@ def _sort_rule(*operands: Aval, axis: int, keys: int = 1, descending: bool = Fal
     return operands
 
 
-# the kernel: each line is sorted in workspace columns (the keys, and the permutation where there are payloads)
+# the kernels
+
+At = Callable[[Index], list[Index]]  # from a position on a line to an index
 
 
-class _Columns:
-    """The rows of one line in workspace: loads, stores and comparisons of whole rows, relative to `base`."""
+class _Lines:
+    """The lines of the first operand: their keys as unsigned integers, and memory to sort them in."""
 
-    def __init__(self, builder: Builder, buffers: Sequence[Buffer], keys: int, descending: bool, base: Index) -> None:
-        self.builder, self.buffers, self.keys = builder, buffers, keys
-        self.descending, self.base = descending, base
+    def __init__(self, site: Site, keys: int, descending: bool, with_places: bool) -> None:
+        self.site, self.axis, self.keys = site, site.params["axis"], keys
+        self.with_places = with_places or keys > 1
+        self.codes = [Keys(site.dtype(k), descending, exact=not self.with_places) for k in range(keys)]
+        shape = site.shape(0)
+        self.length, self.others = shape[self.axis], [*shape[: self.axis], *shape[self.axis + 1 :]]
 
-    def load(self, row: Index, guard: Expr | None = None) -> list[Expr]:
-        """Read a row; the values are fixed here, whatever is stored later."""
-        builder = self.builder
-        loads = [builder.load(b, self.base + row, guard) for b in self.buffers]
-        return [builder.local(b.dtype.compute, value).get() for b, value in zip(self.buffers, loads, strict=True)]
+        self.dtypes = [code.dtype for code in self.codes] + [uint32] * self.with_places
 
-    def store(self, row: Index, values: Sequence[Expr]) -> None:
-        """Write a row."""
-        for buffer, value in zip(self.buffers, values, strict=True):
-            self.builder.store(buffer, self.base + row, value)
+    def _at(self, line: Index) -> At:
+        head = self.site.unflatten(line, self.others)
+        return lambda position: [*head[: self.axis], position, *head[self.axis :]]
 
-    def precedes(self, a: Sequence[Expr], b: Sequence[Expr]) -> Expr:
-        """Whether row `a` must stand before row `b`: strictly, so that equal rows keep their order."""
-        if self.descending:
-            a, b = b, a
-        result = const(False, bool_)
-        for x, y in reversed(list(zip(a[: self.keys], b[: self.keys], strict=True))):
-            result = _less(x, y) | (~_less(y, x) & result)
-        return result
+    @contextmanager
+    def each(self, size: Index, halves: int = 2, keys: int = 0) -> Iterator[tuple[Rows, At]]:
+        """Open the loop over lines. Yields memory for two halves of `size` rows, and the index of a position."""
+        builder: Builder = self.site.builder
+        row_bytes = sum(dtype.itemsize for dtype in self.dtypes)
+        is_small = isinstance(size, int) and size * halves * row_bytes <= _STACK
+        count = product([*self.others, size * halves])
+        buffers = [] if is_small else [builder.workspace(dtype, count) for dtype in self.dtypes]
+        with builder.parallel(product(self.others), grain=grain(self.length, 8)) as line:
+            if isinstance(size, int) and is_small:
+                buffers = [builder.stack(dtype, max(1, size * halves)) for dtype in self.dtypes]
+            base = 0 if is_small else line * (size * halves)
+            yield Rows(builder, buffers, base, size, keys or self.keys), self._at(line)
 
+    @contextmanager
+    def together(self, length: int) -> Iterator[tuple[Rows, Index, Callable[[Index], At]]]:
+        """Open a loop over blocks of lines. Yields memory, how many lines there are, and their indices."""
+        builder: Builder = self.site.builder
+        total = product(self.others)
+        with builder.parallel((total + (LANES - 1)) // LANES, grain=grain(length * LANES, 8)) as block:
+            buffers = [builder.stack(dtype, length * LANES) for dtype in self.dtypes]
+            count = builder.local(int64, smaller(const(total - block * LANES), LANES)).get()
+            # equal keys are ordered by their positions
+            yield Rows(builder, buffers, 0, length, len(buffers)), count, lambda k: self._at(block * LANES + k)
 
-def _less(x: Expr, y: Expr) -> Expr:
-    """x < y in the order of the sort."""
-    if x.dtype is bool_:
-        return ~x & y
-    below = x < y
-    return below | (y.ne(y) & x.eq(x)) if x.dtype.is_floating else below
+    def key(self, index: list[Index], number: int = 0) -> Expr:
+        """Return a key at an index."""
+        return self.codes[number].encode(self.site.read(number, index))
 
+    def row(self, at: At, position: Index) -> list[Expr]:
+        """Return the keys at a position of a line, and that."""
+        return [*[self.key(at(position), k) for k in range(self.keys)], const(position).cast(uint32)]
 
-def _insertion_sort(columns: _Columns, length: Index) -> None:
-    """Sort each run of `RUN` rows."""
-    builder = columns.builder
-    with builder.loop(0, length, RUN) as low, builder.loop(low + 1, binary("min", low + RUN, const(length))) as start:
-        row = columns.load(start)
-        place = builder.local(int64, start)
-        above = [builder.load(b, columns.base + place.get() - 1, place.get() > low) for b in columns.buffers]
-        with builder.repeat_while((place.get() > low) & columns.precedes(row, above)):
-            columns.store(place.get(), columns.load(place.get() - 1))
-            place.set(place.get() - 1)
-        columns.store(place.get(), row)
-
-
-def _merge_sort(columns: _Columns, length: Index) -> Expr:
-    """Merge sorted runs, back and forth between two halves of the columns; returns the half that has the result."""
-    builder = columns.builder
-    width, source = builder.local(int64, RUN), builder.local(int64, 0)
-    with builder.repeat_while(width.get() < length):
-        half, step = builder.local(int64, source.get()).get(), builder.local(int64, width.get()).get()
-        target = builder.local(int64, length - half).get()
-        with builder.loop(0, (length + step * 2 - 1) // (step * 2)) as pair:
-            low = pair * (step * 2)
-            middle, high = binary("min", low + step, const(length)), binary("min", low + step * 2, const(length))
-            _merge(columns, half, target, low, middle, high)
-        source.set(target)
-        width.set(step * 2)
-    return builder.local(int64, source.get()).get()
+    def value(self, number: int, row: Sequence[Expr], at: At) -> Expr:
+        """Return the operand whose key is in a row."""
+        code = self.codes[number]
+        value, is_zero = code.decode(row[number]), code.is_zero(row[number])
+        if is_const(is_zero):
+            return value
+        return select(is_zero, self.site.read(number, at(row[-1].cast(int64)), is_zero), value)
 
 
-def _merge(columns: _Columns, source: Expr, target: Expr, low: Expr, middle: Expr, high: Expr) -> None:
-    """Merge rows [low, middle) and [middle, high) of one half into the other."""
-    builder = columns.builder
-    middle, high = builder.local(int64, middle).get(), builder.local(int64, high).get()
-    left, right = builder.local(int64, low), builder.local(int64, middle)
-    with builder.loop(low, high) as row:
-        has_left, has_right = left.get() < middle, right.get() < high
-        a, b = columns.load(source + left.get(), has_left), columns.load(source + right.get(), has_right)
-        from_right = builder.local(bool_, has_right & (~has_left | columns.precedes(b, a))).get()
-        columns.store(target + row, [select(from_right, y, x) for x, y in zip(a, b, strict=True)])
-        right.set(right.get() + from_right.cast(int64))
-        left.set(left.get() + (~from_right).cast(int64))
+def _sort_line(lines: _Lines, rows: Rows, at: At) -> Index:
+    """Sort one line; returns the row where the result begins."""
+    builder, length = rows.builder, lines.length
+
+    def compare() -> Index:
+        with builder.vector(0, length) as row:
+            rows.store(row, lines.row(at, row))
+        insertion_sort(rows, 0, length, RUN)
+        return 0 if isinstance(length, int) and length <= RUN else merge_sort(rows, length, RUN)
+
+    if lines.keys > 1 or (isinstance(length, int) and length <= RADIX):
+        return compare()
+    if isinstance(length, int):
+        return radix_sort(rows, lines.codes[0], lambda row: lines.key(at(row)))
+    start = builder.local(int64, 0)
+    with builder.when(length <= RADIX):
+        start.set(const(compare()))
+    with builder.otherwise():
+        start.set(radix_sort(rows, lines.codes[0], lambda row: lines.key(at(row))))
+    return start.get()
 
 
 def _sort_lower(site: Site) -> None:
-    builder: Builder = site.builder
-    axis, keys = site.params["axis"], site.params.get("keys", 1)
-    shape = site.shape(0)
-    length, others = shape[axis], [*shape[:axis], *shape[axis + 1 :]]
+    keys, builder = site.params.get("keys", 1), site.builder
+    lines = _Lines(site, keys, site.params.get("descending", False), len(site.ins) > keys)
+    length, count = lines.length, product(lines.others)
+
+    def write(at: At, row: Index, values: Sequence[Expr]) -> None:
+        for k in range(keys):
+            site.write(at(row), lines.value(k, values, at), output=k)
+        for k in range(keys, len(site.ins)):
+            site.write(at(row), site.read(k, at(values[-1].cast(int64))), output=k)
+
+    if isinstance(length, int) and 0 < length <= NETWORK and not (isinstance(count, int) and count < 4):
+        with lines.together(length) as (rows, width, line):
+            with builder.loop(0, length) as row, builder.vector(0, width) as k:
+                rows.store(row * LANES + k, lines.row(line(k), row))
+            network_sort(rows, length, LANES, width)
+            with builder.loop(0, length) as row, builder.vector(0, width) as k:
+                write(line(k), row, rows.load(row * LANES + k))
+        return
     is_short = isinstance(length, int) and length <= RUN
-    stride = length if is_short else length * 2
-    payloads = range(keys, len(site.ins))
-    count = product([*others, stride])
-    buffers = [builder.workspace(site.dtype(k), count) for k in range(keys)]
-    buffers += [builder.workspace(int64, count)] if payloads else []
-    with builder.parallel(product(others)) as line:
-        head = site.unflatten(line, others)
-
-        def at(position: Index) -> list[Index]:
-            return [*head[:axis], position, *head[axis:]]
-
-        columns = _Columns(builder, buffers, keys, site.params.get("descending", False), line * stride)
-        with builder.loop(0, length) as row:
-            columns.store(row, [*[site.read(k, at(row)) for k in range(keys)], row][: len(buffers)])
-        _insertion_sort(columns, length)
-        start: Index = 0 if is_short else _merge_sort(columns, length)
-        with builder.loop(0, length) as row:
-            values = columns.load(start + row)
-            for k in range(keys):
-                site.write(at(row), values[k], output=k)
-            for k in payloads:
-                site.write(at(row), site.read(k, at(values[-1])), output=k)
+    with lines.each(length, 1 if is_short else 2) as (rows, at):
+        start = _sort_line(lines, rows, at)
+        with builder.vector(0, length) as row:
+            write(at, row, rows.load(start + row))
 
 
 # derivatives: tangents are permuted like the operands
@@ -224,16 +229,24 @@ def _top_k_rule(x: Aval, *, k: int, axis: int, largest: bool = True) -> tuple[Av
     return values, values.with_dtype(int64)
 
 
-def _first(x: Node, axis: int, count: int) -> Node:
-    limits: tuple[Size, ...] = (*x.shape[:axis], count, *x.shape[axis + 1 :])
-    return P.slice(x, starts=(0,) * x.ndim, limits=limits, strides=(1,) * x.ndim)
-
-
-def _top_k_lower(node: Node) -> list[Node]:
-    x, axis = node.inputs[0], node.params["axis"]
-    largest = node.params.get("largest", True)
-    ordered = P.sort(x, _positions(x, axis), axis=axis, keys=1, descending=largest)
-    return [_first(ordered[i], axis, node.params["k"]) for i in range(2)]
+def _top_k_lower(site: Site) -> None:
+    """Select the first of each line where they are few, else sort it."""
+    count, builder = site.params["k"], site.builder
+    lines = _Lines(site, 1, site.params.get("largest", True), with_places=True)
+    length = lines.length
+    is_sorted = count * 8 > length if isinstance(length, int) else count > RADIX
+    if count == 0:
+        with builder.parallel(1):
+            return
+    with lines.each(length if is_sorted else count, keys=1 if is_sorted else 2) as (rows, at):
+        if is_sorted:
+            start = _sort_line(lines, rows, at)
+        else:
+            start = select_first(rows, lambda row: lines.key(at(row)), length, count, RUN)
+        with builder.vector(0, count) as row:
+            values = rows.load(start + row)
+            site.write(at(row), lines.value(0, values, at))
+            site.write(at(row), values[-1].cast(int64), output=1)
 
 
 def _top_k_jvp(node: Node, tangents: Sequence[Node | None]) -> list[Node | None]:
@@ -242,7 +255,7 @@ def _top_k_jvp(node: Node, tangents: Sequence[Node | None]) -> list[Node | None]
 
 
 top_k = Primitive(
-    "top_k", kind="expand", aval=_top_k_rule, lower=_top_k_lower, jvp=_top_k_jvp, transpose=NOT_LINEAR,
+    "top_k", kind="kernel", aval=_top_k_rule, lower=_top_k_lower, jvp=_top_k_jvp, transpose=NOT_LINEAR,
     batch=axis_batch, shard=axis_shard, cost=element_cost(60), oracle="oracle.sort.top_k", multi=True,
     domain=Domain(KEYS, sample=partial(_single_sample, lambda size: {"k": (size + 1) // 2, "largest": size % 2 == 1})),
 )  # fmt: skip

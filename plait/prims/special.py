@@ -7,13 +7,24 @@ from math import factorial, log as _log, pi, sqrt as _sqrt
 from typing import Any
 
 from plait.core.aval import Aval
-from plait.core.dtype import COMPLEXES, FLOATS, DType, bool_
+from plait.core.dtype import COMPLEXES, FLOATS, DType, float32, float64
 from plait.core.errors import ArgumentError, message
 from plait.core.graph import Node
 from plait.core.primitive import Domain, P, Primitive, Waived
-from plait.ir import complex as complex_math, math
+from plait.ir import bessel, complex as complex_math, math, normal
 from plait.ir.loop import Expr, const, select as choose, unary
-from plait.prims.rules import Over, check_dtype, draw, either, elementwise, elementwise_domain, partials, unary_rule
+from plait.prims.rules import (
+    Over,
+    binary_rule,
+    check_dtype,
+    draw,
+    either,
+    elementwise,
+    elementwise_domain,
+    partials,
+    unary_rule,
+    where,
+)
 
 INEXACT = (*FLOATS, *COMPLEXES)
 
@@ -44,9 +55,14 @@ def analytic(name: str, derivative: Callable[[Node, Node], Any], low: float, hig
     return function(name, lower, derivative, low, high, oracle, dtypes=INEXACT)
 
 
+def _softplus(x: Expr) -> Expr:
+    """log(1 + exp(x)): its own primitive because every formula in others has a wrong derivative somewhere."""
+    return choose(x > 0.0, x, const(0, x.dtype)) + math.log1p(math.exp(-unary("abs", x)))
+
+
 # powers and logarithms
 exp = analytic("exp", lambda y, x: y, -3, 3, "numpy.exp")
-exp2 = function("exp2", math.exp2, lambda y, x: y * _log(2), -3, 3, "numpy.exp2")
+exp2 = analytic("exp2", lambda y, x: y * _log(2), -3, 3, "oracle.elementwise.exp2")
 expm1 = analytic("expm1", lambda y, x: y + 1, -3, 3, "numpy.expm1")
 log = analytic("log", lambda y, x: Over(x), 1e-3, 10, "numpy.log")
 log2 = analytic("log2", lambda y, x: Over(x * _log(2)), 1e-3, 10, "numpy.log2")
@@ -73,11 +89,16 @@ atanh = analytic("atanh", lambda y, x: Over(1 - x * x), -0.9, 0.9, "numpy.arctan
 # the error function and its relatives
 _TWO_OVER_ROOT_PI = 2 / _sqrt(pi)
 logistic = analytic("logistic", lambda y, x: y * (1 - y), -5, 5, "oracle.elementwise.logistic")
+softplus = function("softplus", _softplus, lambda y, x: P.logistic(x), -5, 5, "oracle.elementwise.softplus")
 erf = function("erf", math.erf, lambda y, x: _TWO_OVER_ROOT_PI * P.exp(-x * x), -3, 3, "scipy.special.erf")
 erfc = function("erfc", math.erfc, lambda y, x: -_TWO_OVER_ROOT_PI * P.exp(-x * x), -3, 3, "scipy.special.erfc")
 erfinv = function(
     "erfinv", math.erfinv, lambda y, x: P.exp(y * y) / _TWO_OVER_ROOT_PI, -0.9, 0.9, "scipy.special.erfinv"
 )
+erfinv_single = function(
+    "erfinv_single", math.erfinv_single, lambda y, x: P.exp(y * y) / _TWO_OVER_ROOT_PI, -0.9, 0.9,
+    "scipy.special.erfinv", dtypes=(float32,),
+)  # fmt: skip
 
 # the gamma family
 _SHIFT = 12
@@ -86,24 +107,33 @@ _BERNOULLI = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6)
 
 def _polygamma_aval(x: Aval, *, order: int) -> Aval:
     check_dtype("polygamma", x.dtype, FLOATS)
-    if not isinstance(order, int) or not 1 <= order <= 16:
+    if not isinstance(order, int) or not 1 <= order <= 100:
         fix = "use digamma for order 0"
-        raise ArgumentError(message("polygamma has an order", repr(order), "an integer from 1 to 16", fix))
+        raise ArgumentError(message("polygamma has an order", repr(order), "an integer from 1 to 100", fix))
     return x
 
 
-def _polygamma(x: Expr, *, order: int) -> Expr:
-    """Recurrence up to x + 12, then the asymptotic series (Abramowitz and Stegun 6.4.6, 6.4.7, 6.4.11).
+def _cotangent_derivative(order: int) -> list[int]:
+    """The coefficients of the derivative of cot(x) of this order as a polynomial in cot(x): cot' = -1 - cot^2."""
+    coefficients = [0, 1]
+    for _ in range(order):
+        slopes = [k * c for k, c in enumerate(coefficients)][1:]
+        padded = [*slopes, 0, 0]
+        coefficients = [-(c + (padded[k - 2] if k > 1 else 0)) for k, c in enumerate(padded)]
+    return coefficients
 
-    Order 1 is reflected at negative x; higher orders hold down to -10 and are NaN below.
-    """
-    one, power = const(1, x.dtype), order + 1
-    is_left = x < 0.5 if order == 1 else const(False, bool_)
+
+def _polygamma(x: Expr, *, order: int) -> Expr:
+    """Recurrence, the asymptotic series, and reflection at x < 1/2 (Abramowitz and Stegun 6.4.6, 6.4.7, 6.4.11)."""
+    if x.dtype is float32:
+        return _polygamma(x.cast(float64), order=order).cast(float32)
+    one, power, shift = const(1, x.dtype), order + 1, _SHIFT + order
+    is_left = x < 0.5
     right = choose(is_left, 1 - x, x)
     total = const(0, x.dtype)
-    for k in range(_SHIFT):
-        total = total + _power(one / (right + float(k)), power)
-    z = one / (right + float(_SHIFT))
+    for k in range(shift):
+        total = total + math.integer_pow(one / (right + float(k)), power)
+    z = one / (right + float(shift))
     square, series = z * z, const(0, x.dtype)
     terms = []
     for j, bernoulli in enumerate(_BERNOULLI, 1):  # B_2j (s)_(2j-1) / (2j)! for s = order + 1
@@ -111,19 +141,13 @@ def _polygamma(x: Expr, *, order: int) -> Expr:
         terms.append(bernoulli * factor)
     for coefficient in reversed(terms):
         series = (series + coefficient) * square
-    total = total + _power(z, order) * (z * 0.5 + 1.0 / order + series)
-    if order == 1:
-        reflection = one * pi / math.sin((x - unary("rint", x)) * pi)
-        return choose(is_left, reflection * reflection - total, total)
+    total = total + math.integer_pow(z, order) * (z * 0.5 + 1.0 / order + series)
     scale = float(factorial(order)) * (-1.0 if order % 2 == 0 else 1.0)
-    return choose(x < -10.0, const(float("nan"), x.dtype), total * scale)
-
-
-def _power(x: Expr, exponent: int) -> Expr:
-    result = x
-    for _ in range(exponent - 1):
-        result = result * x
-    return result
+    sine, cosine = math.sine_and_cosine_of_half_turns(x)
+    polynomial = [float(c) for c in _cotangent_derivative(order)]
+    reflection = math.poly(cosine / sine, tuple(polynomial)) * pi**power
+    left = total * (-scale if order % 2 else scale) - reflection
+    return choose(is_left, left, total * scale)
 
 
 def _polygamma_samples(random: Any, dtype: DType, size: int) -> Iterator[tuple[list[Any], dict[str, Any]]]:
@@ -142,4 +166,122 @@ polygamma = elementwise(
     "polygamma", _polygamma_aval, _polygamma, flops=80,
     jvp=partials(lambda y, x: P.polygamma(x, order=y.params["order"] + 1)),
     domain=Domain(FLOATS, 1, 20, sample=_polygamma_samples, tolerance=64), oracle="oracle.elementwise.polygamma",
+)  # fmt: skip
+
+# the normal distribution, entropies and sinc
+_ROOT_2_OVER_PI = _sqrt(2 / pi)
+erfcx = function(
+    "erfcx", normal.erfcx, lambda y, x: 2 * x * y - _TWO_OVER_ROOT_PI, -3, 9, "scipy.special.erfcx", flops=60
+)
+ndtr = function(
+    "ndtr", normal.ndtr, lambda y, x: P.exp(x * x * -0.5) * (0.5 * _ROOT_2_OVER_PI), -4, 4, "scipy.special.ndtr",
+    flops=60,
+)  # fmt: skip
+log_ndtr = function(
+    "log_ndtr", normal.log_ndtr, lambda y, x: Over(P.erfcx(x * -_sqrt(0.5)) * _sqrt(pi / 2)), -9, 4,
+    "scipy.special.log_ndtr", flops=90,
+)  # fmt: skip
+ndtri = function(
+    "ndtri", normal.ndtri, lambda y, x: P.exp(y * y * 0.5) / (0.5 * _ROOT_2_OVER_PI), 0.05, 0.95,
+    "scipy.special.ndtri", flops=120,
+)  # fmt: skip
+entr = function("entr", normal.entr, lambda y, x: -1 - P.log(x), 0.1, 5, "scipy.special.entr")
+sinc = function("sinc", normal.sinc, lambda y, x: P.spherical_bessel(x * pi, order=1) * -pi, -3, 3, "numpy.sinc")
+
+
+def _logarithm_of_other(name: str, lower: Callable[..., Expr], offset: int, low: float) -> Primitive:
+    """x log(y + offset), which is 0 where x is 0; so are its derivatives where that logarithm is not finite."""
+
+    def by_first(z: Node, x: Node, y: Node) -> Node:
+        is_flat = P.bitwise_and(P.eq(x, 0), P.le(y, -offset))
+        return where(is_flat, 0, P.log1p(y) if offset else P.log(y), y.dtype)
+
+    return elementwise(
+        name, binary_rule(FLOATS, name), lower, flops=20,
+        jvp=partials(by_first, lambda z, x, y: x / (y + offset if offset else y)),
+        domain=elementwise_domain(FLOATS, (-3, 3), (low, 5)), oracle=f"scipy.special.{name}",
+    )  # fmt: skip
+
+
+xlogy = _logarithm_of_other("xlogy", normal.xlogy, 0, 0.1)
+xlog1py = _logarithm_of_other("xlog1py", normal.xlog1py, 1, -0.9)
+
+
+# Bessel functions: those of order 1 are the derivatives of those of order 0
+
+
+def _bessel(name: str, derivative: Callable[[Node, Node], Any], oracle: str, low: float = 0.2) -> Primitive:
+    return function(name, getattr(bessel, name), derivative, low, 12, f"scipy.special.{oracle}", flops=100)
+
+
+bessel_j0 = _bessel("bessel_j0", lambda y, x: -P.bessel_j1(x), "j0", -12)
+bessel_j1 = _bessel("bessel_j1", lambda y, x: P.bessel_j0(x) - _over_x(y, x), "j1", -12)
+bessel_y0 = _bessel("bessel_y0", lambda y, x: -P.bessel_y1(x), "y0")
+bessel_y1 = _bessel("bessel_y1", lambda y, x: P.bessel_y0(x) - y / x, "y1")
+modified_bessel_i0 = _bessel("modified_bessel_i0", lambda y, x: P.modified_bessel_i1(x), "i0", -5)
+modified_bessel_i1 = _bessel("modified_bessel_i1", lambda y, x: P.modified_bessel_i0(x) - _over_x(y, x), "i1", -5)
+modified_bessel_k0 = _bessel("modified_bessel_k0", lambda y, x: -P.modified_bessel_k1(x), "k0")
+modified_bessel_k1 = _bessel("modified_bessel_k1", lambda y, x: -P.modified_bessel_k0(x) - y / x, "k1")
+scaled_modified_bessel_i0 = _bessel(
+    "scaled_modified_bessel_i0", lambda y, x: P.scaled_modified_bessel_i1(x) - P.sign(x) * y, "i0e", -12
+)
+scaled_modified_bessel_i1 = _bessel(
+    "scaled_modified_bessel_i1",
+    lambda y, x: P.scaled_modified_bessel_i0(x) - _over_x(y, x) - P.sign(x) * y, "i1e", -12,
+)  # fmt: skip
+scaled_modified_bessel_k0 = _bessel("scaled_modified_bessel_k0", lambda y, x: y - P.scaled_modified_bessel_k1(x), "k0e")
+scaled_modified_bessel_k1 = _bessel(
+    "scaled_modified_bessel_k1", lambda y, x: y - P.scaled_modified_bessel_k0(x) - y / x, "k1e"
+)
+
+
+def _airy_aval(x: Aval, *, derivative: int) -> Aval:
+    check_dtype("airy_ai", x.dtype, FLOATS)
+    return x
+
+
+def _airy_slope(y: Node, x: Node) -> Node:
+    """Ai'' = x Ai."""
+    return x * P.airy_ai(x, derivative=0) if y.params["derivative"] else P.airy_ai(x, derivative=1)
+
+
+def _airy_samples(random: Any, dtype: DType, size: int) -> Iterator[tuple[list[Any], dict[str, Any]]]:
+    for derivative in (0, 1):
+        yield [draw(random, dtype, (size,), -8, 5)], {"derivative": derivative}
+
+
+airy_ai = elementwise(
+    "airy_ai", _airy_aval, bessel.airy_ai, flops=150, jvp=partials(_airy_slope),
+    domain=Domain(FLOATS, sample=_airy_samples), oracle="oracle.elementwise.airy_ai",
+)  # fmt: skip
+
+
+def _over_x(y: Node, x: Node) -> Node:
+    """y / x of an odd function, whose slope at 0 is 1/2."""
+    is_zero = P.eq(x, 0)
+    return where(is_zero, 0.5, y / where(is_zero, 1, x, x.dtype), x.dtype)
+
+
+def _spherical_bessel_aval(x: Aval, *, order: int) -> Aval:
+    check_dtype("spherical_bessel", x.dtype, FLOATS)
+    if not isinstance(order, int) or not 0 <= order <= 32:
+        raise ArgumentError(message("spherical_bessel has an order", repr(order), "an integer from 0 to 32"))
+    return x
+
+
+def _spherical_bessel_slope(y: Node, x: Node) -> Node:
+    """((2 n + 1) j_n)' = n j_(n-1) - (n + 1) j_(n+1), which is regular at 0."""
+    n = y.params["order"]
+    rising = P.spherical_bessel(x, order=n + 1) * (-(n + 1) / (2 * n + 1))
+    return rising + P.spherical_bessel(x, order=n - 1) * (n / (2 * n + 1)) if n else rising
+
+
+def _spherical_bessel_samples(random: Any, dtype: DType, size: int) -> Iterator[tuple[list[Any], dict[str, Any]]]:
+    for order in (0, 1, 2, 4):
+        yield [draw(random, dtype, (size,), -9, 9)], {"order": order}
+
+
+spherical_bessel = elementwise(
+    "spherical_bessel", _spherical_bessel_aval, bessel.spherical_bessel, jvp=partials(_spherical_bessel_slope),
+    domain=Domain(FLOATS, sample=_spherical_bessel_samples), oracle="oracle.elementwise.spherical_bessel", flops=60,
 )  # fmt: skip

@@ -133,31 +133,53 @@ def _take_lower(site: Site, index: list[Index]) -> Any:
 
 def _put_lower(site: Site) -> None:
     """Each element sums over the windows that took it, so that no two tasks write one place."""
-    window, dtype = site.params["window"], site.dtype(0)
+    dtype, geometry = site.dtype(0), _geometry(site.params)
     zero = number(0, dtype)
-    with rows(site, site.out_shape, prod(window)) as index:
+    candidates = [_candidates(*g) for g in geometry]
+    with rows(site, site.out_shape, prod(candidates)) as index:
         carry = Carry(site.builder, dtype, zero)
-        with _offsets(site.builder, window) as offsets:
-            place, inside = _windows_with(site, index, offsets)
-            matches = site.read(1, place, inside).eq(site.flat(offsets, window))
+        with _offsets(site.builder, candidates) as choice:
+            place, offsets, inside = _windows_with(site, index, choice)
+            matches = site.read(1, place, inside).eq(site.flat(offsets, site.params["window"]))
             taken = matches if inside is None else matches & inside
             carry.set(carry.get() + choose(taken, site.read(0, place, taken), zero))
         site.write(index, carry.get())
 
 
-def _windows_with(site: Site, index: Sequence[Index], offsets: Sequence[Index]) -> tuple[list[Index], Expr | None]:
-    """Return the window that has element `index` at the place `offsets`, and whether there is one."""
-    result: list[Index] = []
+def _candidates(window: int, stride: int, padding: tuple[int, int], dilation: int) -> int:
+    """Return how many windows may have an element; with dilation, at how many places a window may have it."""
+    return window if dilation > 1 else -(-window // stride)
+
+
+def _windows_with(
+    site: Site, index: Sequence[Index], choice: Sequence[Index]
+) -> tuple[list[Index], list[Index], Expr | None]:
+    """Return a window that may have element `index`, at which place of it, and whether there is one."""
+    place: list[Index] = []
+    offsets: list[Index] = []
     inside: Expr | None = None
-    for i, k, count, geometry in zip(index, offsets, site.shape(0), _geometry(site.params), strict=True):
-        _, stride, (low, _), dilation = geometry
+    for i, c, count, geometry in zip(index, choice, site.shape(0), _geometry(site.params), strict=True):
+        window, stride, (low, _), dilation = geometry
         if _is_free(*geometry):
-            result.append(i)
+            place.append(i)
+            offsets.append(0)
             continue
-        start = const(i + low - k * dilation)
-        result.append(start // stride)
-        inside = both(both(inside, start >= 0), (start % stride).eq(0) & (start // stride < count))
-    return result, inside
+        if dilation > 1:
+            start, offset = const(i + low - c * dilation), c
+            inside = both(both(inside, start >= 0), (start % stride).eq(0))
+            number_of = start // stride
+        elif stride == 1:
+            number_of, offset = const(i + low - c), c
+            inside = both(inside, number_of >= 0)
+        else:
+            number_of = const((i + low) // stride - c)
+            offset = (i + low) % stride + c * stride
+            inside = both(inside, number_of >= 0)
+            inside = both(inside, const(offset) < window) if window % stride else inside
+        place.append(number_of)
+        offsets.append(offset)
+        inside = both(inside, number_of < count)
+    return place, offsets, inside
 
 
 # rules

@@ -21,6 +21,7 @@ from plait.core.errors import (
 from plait.core.graph import FREED, REQUIRES_GRAD, TRACED, Node, full, placeholder, recorder, substitute, toposort
 from plait.core.primitive import P
 from plait.tensor import lazy
+from plait.tensor.hooks import hooks_of
 from plait.tensor.tensor import Tensor, node_of, to_node, wrap
 from plait.transforms.batch import batch, broadcast_to_batch
 from plait.transforms.differentiate import between, instantiate, linearize as linearize_nodes, pull_back, push_forward
@@ -82,7 +83,8 @@ def backward(
 
     Args:
         tensor: a scalar, or any tensor if `gradient` is given.
-        gradient: the cotangent of `tensor`; by default 1.
+        gradient: the cotangent of `tensor`; by default 1. Gradients of complex tensors are those of PyTorch:
+            the derivative by the real part plus i times that by the imaginary part.
         retain_graph: whether `backward` may be called again through the same history.
         inputs: leaves to which the gradient is limited.
 
@@ -91,7 +93,7 @@ def backward(
     """
     node = node_of(tensor)
     _check_history(node)
-    cotangent = _cotangent(node, gradient)
+    cotangent = conjugated(_cotangent(node, gradient))
     leaves = _gradient_leaves(node)
     if inputs is not None:
         wanted = {node_of(t) for t in inputs}
@@ -102,7 +104,7 @@ def backward(
         for leaf, g in zip(leaves, gradients, strict=True):
             owner = leaf.extra() if isinstance(leaf.extra, weakref.ref) else None
             if owner is not None and g is not None:
-                _accumulate(owner, g)
+                _accumulate(owner, conjugated(g))
     if not retain_graph:
         for n in [*between([node], leaves, REQUIRES_GRAD), node]:
             if n.inputs:
@@ -110,6 +112,15 @@ def backward(
     if result is not node and tensor._node is node:
         result.flags = node.flags
         tensor._node = result
+
+
+def conjugated(node: Node) -> Node:
+    """Turn a cotangent into a gradient, or the other way round.
+
+    Inside, cotangents pair with tangents as Re(cotangent * tangent), so that transposes need no conjugation; users
+    see gradients, which pair as Re(conj(gradient) * tangent) and so point uphill, as in PyTorch.
+    """
+    return P.conj(node) if node.dtype.is_complex else node
 
 
 def _check_history(node: Node) -> None:
@@ -128,6 +139,9 @@ def _cotangent(node: Node, gradient: Any) -> Node:
         if node.aval.size != 1:
             text = "backward() without a gradient needs a scalar"
             raise GradientError(message(text, f"shape {node.shape}", "one element", "call .sum() or .mean() first"))
+        if node.dtype.is_complex:
+            text, fix = "backward() without a gradient needs a real scalar", "take e.g. .abs() or .real first"
+            raise GradientError(message(text, node.dtype.name, "a float dtype", fix))
         return full(1, node.aval)
     cotangent = to_node(gradient, node.dtype)
     if cotangent.shape != node.shape:
@@ -149,11 +163,14 @@ def _gradient_leaves(node: Node) -> list[Node]:
 
 
 def _accumulate(owner: Tensor, gradient: Node) -> None:
-    current = owner.grad
+    current, hooks = owner.grad, hooks_of(owner)
+    new = wrap(gradient) if hooks is None else hooks.apply(wrap(gradient))
     if current is None:
-        owner.grad = wrap(gradient)
+        owner.grad = new
     else:
-        current += wrap(gradient)
+        current += new
+    for hook in () if hooks is None else list(hooks.accumulated.values()):
+        hook(owner)
 
 
 # variables of functional transforms ------------------------------------------------------------------------------
@@ -259,7 +276,7 @@ def value_and_grad(function: Function, argnums: int | Sequence[int] = 0, has_aux
         output, aux = _with_aux(call.output) if has_aux else (call.output, None)
         node = _scalar_output(output)
         results, pull = pull_back([node], call.variables, TRACED)
-        gradients = pull([full(1, node.aval)])
+        gradients = [None if g is None else conjugated(g) for g in pull([full(1, node.aval)])]
         aux_nodes = [node_of(t) for t in tree.leaves(aux) if isinstance(t, Tensor)]
         packed = call.pack(gradients)
         _release([*results, *[node_of(t) for t in tree.leaves(packed)], *aux_nodes], call.variables)
@@ -369,7 +386,8 @@ def vjp(function: Function, *primals: Any) -> tuple[Any, Function]:
     """Compute a function and the function that pulls cotangents back.
 
     Returns:
-        `(output, pull)`; `pull(cotangent)` returns a tuple with one cotangent for each primal.
+        `(output, pull)`; `pull(cotangent)` returns a tuple with one cotangent for each primal. For complex tensors
+        it is the adjoint of the derivative, as in PyTorch: the transpose, conjugated.
 
     Example:
         >>> value, pull = plait.vjp(lambda x: x * x, plait.tensor(3.0))
@@ -383,7 +401,7 @@ def vjp(function: Function, *primals: Any) -> tuple[Any, Function]:
 
     def apply(cotangent: Any) -> Any:
         given = _match_tree(cotangent, treedef, results, "The cotangent given to the pull-back")
-        found = pull(given)
+        found = [None if c is None else conjugated(c) for c in pull([conjugated(g) for g in given])]
         _release(found, call.variables)
         return call.pack(found)
 
@@ -446,7 +464,7 @@ def jacfwd(function: Function, argnums: int | Sequence[int] = 0) -> Function:
     """Return the Jacobian of a function, column by column in forward mode (for more outputs than inputs).
 
     The result has the structure of the output; each leaf holds the structure of the argument, with shape
-    `output.shape + input.shape`.
+    `output.shape + input.shape`. Complex functions must be holomorphic.
     """
 
     @functools.wraps(function)

@@ -9,6 +9,7 @@ import numpy as np
 
 from plait.core.dtype import _BY_NAME, DType
 from plait.core.errors import ArgumentError, ArgumentTypeError, DTypeError, GradientError, message
+from plait.core.graph import data
 from plait.runtime.buffer import Buffer, from_numpy, to_numpy
 from plait.tensor import lazy
 from plait.tensor.tensor import Tensor, node_of, to_node, wrap
@@ -174,7 +175,7 @@ def from_dlpack(x: Any, *, device: Any = None, copy: bool | None = None) -> Tens
     Memory of 64 bytes or more is shared where it is dense, writable and aligned to 16 bytes; other memory is copied.
 
     Args:
-        x: an object with `__dlpack__`, or a capsule.
+        x: an object with `__dlpack__`, or a capsule; a tensor shares its memory always.
         device: None or "cpu".
         copy: True always copies; False raises where a copy is needed.
 
@@ -192,6 +193,8 @@ def from_dlpack(x: Any, *, device: Any = None, copy: bool | None = None) -> Tens
     """
     if device is not None and str(device) != "cpu":
         raise ArgumentError(message("Unknown device", device, "cpu"))
+    if isinstance(x, Tensor):
+        return wrap(data(from_numpy(x.numpy(), copy=True), x.aval)) if copy else x.detach()
     owner = _Imported(_capsule_of(x))
     array = np.asarray(owner).view(owner.dtype.numpy)
     shareable = not owner.is_read_only and not copy

@@ -13,11 +13,20 @@ from typing import Any
 
 import numpy as np
 
-from plait.core.dtype import bool_, int64
-from plait.core.errors import AbstractValueError, ArgumentTypeError, IndexOutOfRangeError, ShapeError, message
-from plait.core.graph import ABSTRACT, Node
+from plait.core.dtype import bool_, int64, uint8
+from plait.core.errors import (
+    AbstractValueError,
+    ArgumentTypeError,
+    AxisError,
+    IndexOutOfRangeError,
+    ShapeError,
+    message,
+)
+from plait.core.graph import ABSTRACT, CONSTANT, Node
 from plait.core.primitive import P
 from plait.prims.rules import broadcast_shapes, broadcast_to
+from plait.runtime.buffer import to_numpy
+from plait.tensor import lazy
 from plait.tensor.operators import scalar_node
 from plait.tensor.tensor import Tensor, converted, make_view, node_of, to_node, wrap, write
 from plait.tensor.views import Step, step
@@ -83,10 +92,10 @@ def _parse(shape: tuple[int, ...], items: list[Any]) -> Plan:
     used = sum(_consumed(i) for i in items)
     if used > len(shape):
         text = "Too many indices"
-        raise ShapeError(message(text, f"{used} for a tensor of shape {shape}", f"at most {len(shape)}"))
+        raise AxisError(message(text, f"{used} for a tensor of shape {shape}", f"at most {len(shape)}"))
     dots = [k for k, i in enumerate(items) if i is Ellipsis]
     if len(dots) > 1:
-        raise ShapeError(message("An index can have one Ellipsis", f"{len(dots)} of them"))
+        raise AxisError(message("An index can have one Ellipsis", f"{len(dots)} of them"))
     at = dots[0] if dots else len(items)
     items[at : at + len(dots)] = [_FULL] * (len(shape) - used)
     return _Planner(shape).plan(items)
@@ -189,9 +198,11 @@ class _Planner:
         is_mask = item.dtype == np.bool_ if isinstance(item, np.ndarray) else item.dtype is bool_
         covered = item.ndim if is_mask else 1
         sizes = tuple(self.shape[axis : axis + covered])
+        if is_mask and 0 in item.shape and all(k in (0, n) for k, n in zip(item.shape, sizes, strict=False)):
+            item = np.zeros(sizes, bool)  # an empty mask of fewer elements selects nothing, as in NumPy
         if is_mask and tuple(item.shape) != sizes:
             text = "A mask has the shape of the axes it covers"
-            raise ShapeError(message(text, tuple(item.shape), sizes))
+            raise AxisError(message(text, tuple(item.shape), sizes))
         self.axes.append(len(self.result))
         for size in sizes:
             self._take(0, size, 1)
@@ -229,11 +240,29 @@ def _positions(item: Any, axis: int, sizes: Sequence[int]) -> Node:
                 if not -sizes[0] <= extreme < sizes[0]:
                     raise _out_of_range(extreme, axis, sizes[0])
         return to_node(np.where(item < 0, item + sizes[0], item).astype(np.int64))
-    return wrapped(converted(item, int64), sizes[0])
+    return positions(item, sizes[0], axis)
 
 
-def wrapped(index: Node, size: int) -> Node:
-    """Return int64 positions with negative ones counted from the end."""
+_MOST_CHECKED = 4096
+
+
+def positions(index: Node, size: int, axis: int = 0) -> Node:
+    """Return integers as int64 positions on an axis, negative ones counted from the end.
+
+    At most 4096 that are computed already are checked. Others are not waited for: those out of range read the nearest
+    element, and are dropped in a write.
+
+    Raises:
+        IndexOutOfRangeError: an integer that was checked is out of range.
+    """
+    count = index.aval.size
+    if index.value is not None and 0 < count <= _MOST_CHECKED and lazy.state.observer is None:
+        found = lazy.scalar_buffer(index) if index.prim is CONSTANT else index.value
+        array = to_numpy(found, index.dtype.numpy, index.shape)
+        for extreme in (int(array.min()), int(array.max())):
+            if not -size <= extreme < size:
+                raise _out_of_range(extreme, axis, size)
+    index = converted(index, int64)
     return P.select(P.lt(index, scalar_node(0, int64)), index + scalar_node(size, int64), index)
 
 
@@ -249,12 +278,7 @@ def _count(flat: Node) -> int:
 def mask_positions(mask: Node) -> Node:
     """Return the flat positions where `mask` holds, int64; their number is looked at."""
     flat = P.reshape(mask, shape=(mask.aval.size,))
-    ranks = P.cumsum(converted(flat, int64), axis=0, reverse=False)
-    count = _count(flat)
-    outside = scalar_node(count, int64)
-    target = P.select(flat, ranks - scalar_node(1, int64), outside)
-    empty = P.broadcast(scalar_node(0, int64), shape=(count,), axes=())
-    return P.scatter_set(empty, P.iota(dtype=int64, shape=flat.shape, axis=0), target, axes=(0,))
+    return P.nonzero(flat, size=_count(flat), fill=0)
 
 
 def _without_masks(node: Node, plan: Plan) -> tuple[tuple[int, ...], list[Node], list[int]]:
@@ -309,13 +333,11 @@ def setitem(x: Tensor, index: Any, value: Any) -> None:
     target = make_view(x, *plan.steps) if plan.steps else x
     if isinstance(value, Tensor) and _is_same_view(value, target):
         return  # x[i] += v has already written through the view
-    new = scalar_node(value, x.dtype) if type(value) in (bool, int, float) else converted(to_node(value), x.dtype)
+    new = scalar_node(value, x.dtype) if type(value) in (bool, int, float, complex) else to_node(value, x.dtype)
     if not plan.arrays:
         write(target, _fitted(new, target.shape))
-    elif len(plan.arrays) == 1 and plan.arrays[0].dtype is bool_:
-        write(target, _masked(node_of(target), plan.arrays[0], plan.axes[0], new))
     else:
-        write(target, _scattered(node_of(target), plan, new))
+        write(target, replaced(node_of(target), plan, new))
 
 
 def _is_same_view(a: Tensor, b: Tensor) -> bool:
@@ -357,7 +379,18 @@ def _masked(node: Node, mask: Node, axis: int, value: Node) -> Node:
     return P.select(spread, P.reshape(taken, shape=node.shape), node)
 
 
-def _scattered(node: Node, plan: Plan, value: Node) -> Node:
+def scatter_added(node: Node, updates: Node, *indices: Node, axes: tuple[int, ...]) -> Node:
+    """Return `node` with the updates added at positions; the sum of bools says whether any holds."""
+    if node.dtype is not bool_:
+        return P.scatter_add(node, updates, *indices, axes=axes)
+    result = P.scatter_max(converted(node, uint8), converted(updates, uint8), *indices, axes=axes)
+    return converted(result, bool_)
+
+
+def replaced(node: Node, plan: Plan, value: Node, accumulate: bool = False) -> Node:
+    """Return `node` with `value` where the arrays of `plan` point, or added there; it has no basic part."""
+    if len(plan.arrays) == 1 and plan.arrays[0].dtype is bool_ and not accumulate:
+        return _masked(node, plan.arrays[0], plan.axes[0], value)
     shape, arrays, axes = _without_masks(node, plan)
     flat = node if shape == node.shape else P.reshape(node, shape=shape)
     indices = _common(arrays)
@@ -369,5 +402,6 @@ def _scattered(node: Node, plan: Plan, value: Node) -> Node:
         count = len(index_shape)
         order = (*range(position, position + count), *range(position), *range(position + count, len(result_shape)))
         value = P.transpose(value, permutation=order)
-    result = P.scatter_set(flat, value, *indices, axes=tuple(axes))
+    scatter = scatter_added if accumulate else P.scatter_set
+    result = scatter(flat, value, *indices, axes=tuple(axes))
     return result if shape == node.shape else P.reshape(result, shape=node.shape)

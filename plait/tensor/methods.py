@@ -6,51 +6,78 @@ from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import Any
 
-from plait.core.dtype import as_dtype
 from plait.tensor import (
+    absent,
+    arithmetic,
+    attributes,
     autograd,
+    compound,
     contraction,
+    converting,
+    creation,
+    cumulative,
+    diagonals,
     dlpack,
+    elementary,
+    extremes,
     functions,
+    hooks,
     indexing,
+    logic,
+    parts,
     rearranging,
     reductions,
     repr,
+    scattering,
     selection,
+    sets,
     shaping,
+    sorting,
+    splitting,
+    statistics,
+    strides,
+    transcendental,
 )
 from plait.tensor.operators import BINARY, assign, operator_method
-from plait.tensor.shaping import astype, broadcast_to
+from plait.tensor.converting import astype
+from plait.tensor.shaping import broadcast_to
 from plait.tensor.tensor import Tensor, node_of, to_node, wrap, write
 
-_ELEMENTWISE = """
-    abs absolute negative neg positive sign floor ceil trunc fix square reciprocal exp exp2 expm1 log log2 log10 log1p
-    sqrt rsqrt cbrt sin cos tan asin arcsin acos arccos atan arctan sinh cosh tanh asinh arcsinh acosh arccosh atanh
-    arctanh erf erfc erfinv lgamma digamma bitwise_not logical_not isnan isinf isfinite signbit conj sigmoid relu
-    add subtract sub multiply mul divide div true_divide floor_divide remainder fmod pow maximum minimum atan2 arctan2
-    hypot logaddexp copysign nextafter equal eq not_equal ne less lt less_equal le greater gt greater_equal ge
-    bitwise_and bitwise_or bitwise_xor bitwise_left_shift bitwise_right_shift logical_and logical_or logical_xor
-    round clamp clip lerp
-""".split()
+_VIEWS_REPLACED = ("select_scatter", "slice_scatter", "diagonal_scatter", "as_strided_scatter")
+_FUNCTIONS_ONLY = ("complex", "equal", "polar", "where")
+_ELEMENTWISE = ["sigmoid", "relu"]
+for _module in (arithmetic, compound, elementary, extremes, logic, parts, transcendental):
+    _ELEMENTWISE += [name for name in _module.__all__ if name not in _FUNCTIONS_ONLY]
+_NOT_IN_PLACE = ("allclose", "angle", "bitwise_count", "frexp", "signbit", "resolve_conj", "resolve_neg")
 _REDUCTIONS = """
-    sum prod mean var std max min amax amin any all count_nonzero argmax argmin logsumexp softmax log_softmax norm
-    cumsum cumprod cummax cummin logcumsumexp sort argsort topk
+    sum prod mean var std max min amax amin aminmax any all count_nonzero argmax argmin nansum nanmean logsumexp softmax
+    log_softmax norm dist renorm
 """.split()
+_CUMULATIVE = "cumsum cumprod cummax cummin logcumsumexp diff".split()
+_ORDERS = "sort argsort msort topk kthvalue median nanmedian mode quantile nanquantile".split()
 _SHAPES = """
-    reshape view view_as flatten ravel unflatten squeeze unsqueeze permute transpose swapaxes swapdims movedim moveaxis
-    broadcast_to expand expand_as narrow split chunk unbind diagonal clone contiguous astype to
+    reshape reshape_as view view_as flatten ravel unflatten squeeze unsqueeze permute transpose t adjoint swapaxes
+    swapdims movedim moveaxis broadcast_to expand expand_as sum_to_size clone
 """.split()
-_MOVES = "tile repeat_interleave flip roll tril triu diag trace".split()
+_PIECES = """
+    narrow narrow_copy select split split_with_sizes chunk tensor_split hsplit vsplit dsplit unbind unsafe_split
+    unsafe_split_with_sizes unsafe_chunk
+""".split()
+_DIAGONALS = "diagonal diag diag_embed diagflat fill_diagonal_ trace tril triu".split()
+_MOVES = "tile repeat_interleave flip fliplr flipud rot90 roll".split()
 _SELECTIONS = """
-    take index_select gather masked_fill masked_select nonzero scatter scatter_add index_add index_copy index_fill
-    index_put
+    take take_along_dim index_select gather masked_fill masked_select nonzero_static argwhere
 """.split()
-_PRODUCTS = "matmul dot outer".split()
+_PRODUCTS = ["matmul"]
 _TABLE = (
-    (functions, _ELEMENTWISE), (reductions, _REDUCTIONS), (shaping, _SHAPES), (rearranging, _MOVES),
-    (selection, _SELECTIONS), (contraction, _PRODUCTS),
+    (functions, _ELEMENTWISE), (reductions, _REDUCTIONS), (cumulative, _CUMULATIVE), (sorting, _ORDERS),
+    (sets, ("unique", "unique_consecutive", "isin")), (statistics, ("bincount", "corrcoef", "cov", "histc", "histogram")),
+    (shaping, _SHAPES), (splitting, _PIECES), (diagonals, _DIAGONALS), (strides, ["as_strided"]),
+    (converting, ["astype"]), (rearranging, _MOVES), (selection, _SELECTIONS), (scattering, scattering.__all__),
+    (contraction, _PRODUCTS),
 )  # fmt: skip
-_IN_PLACE = [*_ELEMENTWISE, "cumsum", "cumprod", "tril", "triu", *_SELECTIONS[3:4], *_SELECTIONS[6:]]
+_IN_PLACE = [n for n in _ELEMENTWISE if n not in _NOT_IN_PLACE and not n.startswith("is")]
+_IN_PLACE += ["cumsum", "cumprod", "renorm", "tril", "triu", "masked_fill", *[n for n in scattering.__all__ if n not in _VIEWS_REPLACED]]
 
 
 def in_place(function: Callable[..., Tensor], name: str) -> Callable[..., Tensor]:
@@ -89,24 +116,6 @@ def zero_(self: Tensor) -> Tensor:
     return copy_(self, 0)
 
 
-def type_as(self: Tensor, other: Tensor) -> Tensor:
-    """Convert to the dtype of another tensor."""
-    return astype(self, other.dtype, copy=False)
-
-
-def cpu(self: Tensor) -> Tensor:
-    """Return the tensor: its value is on the CPU."""
-    return self
-
-
-def _convert_to(name: str) -> Callable[[Tensor], Tensor]:
-    def method(self: Tensor) -> Tensor:
-        return astype(self, as_dtype(name), copy=False)
-
-    method.__doc__ = f"Convert to {name}."
-    return method
-
-
 def attach(functions: Iterable[Callable[..., Any]], in_place_too: Iterable[str] = ()) -> None:
     """Make functions of a tensor its methods, those named in `in_place_too` also with an underscore."""
     written = set(in_place_too)
@@ -131,27 +140,25 @@ def _assigning(view: Callable[[Tensor], Tensor]) -> Callable[[Tensor, Any], None
 def _attach() -> None:
     for module, names in _TABLE:
         for name in names:
-            setattr(Tensor, name, getattr(module, name))
+            function = getattr(module, name)
+            setattr(Tensor, name, getattr(function, "method", function))
             if name in _IN_PLACE:
-                setattr(Tensor, f"{name}_", in_place(getattr(module, name), f"{name}_"))
-    for method in (copy_, fill_, zero_, type_as, cpu):
+                setattr(Tensor, f"{name}_", in_place(function, f"{name}_"))
+    for method in (copy_, fill_, zero_, *converting.METHODS, *creation.METHODS, *hooks.METHODS, *strides.METHODS):
         setattr(Tensor, method.__name__, method)
-    for name, dtype in _CONVERSIONS.items():
-        setattr(Tensor, name, _convert_to(dtype))
+    attributes.attach()
     for name, method in _OPERATORS.items():
         setattr(Tensor, name, method)
     for name, function in _PROPERTIES.items():
         setattr(Tensor, name, property(function, _assigning(function)))
 
 
-_CONVERSIONS = {
-    "float": "float32", "double": "float64", "half": "float16", "bfloat16": "bfloat16", "int": "int32",
-    "long": "int64", "short": "int16", "char": "int8", "byte": "uint8", "bool": "bool", "cfloat": "complex64",
-    "cdouble": "complex128",
-}  # fmt: skip
 _OPERATORS = {
-    "repeat": rearranging.tile,
-    "t": shaping.transpose,
+    "equal": logic.is_equal,
+    "__rdiv__": lambda self, other: BINARY["divide"](other, self),
+    "repeat": rearranging.repeat_whole,
+    "nonzero": attributes.nonzero_method,
+    "__getattr__": absent.of_tensor,
     "__repr__": repr.represent,
     "backward": autograd.backward,
     "__getitem__": indexing.getitem,
@@ -171,9 +178,11 @@ _OPERATORS = {
 _PROPERTIES = {
     "T": shaping.transpose,
     "mT": shaping.matrix_transpose,
-    "H": lambda self: functions.conj(shaping.matrix_transpose(self)),
-    "real": shaping.real,
-    "imag": shaping.imag,
+    "H": shaping.adjoint,
+    "mH": shaping.adjoint,
+    "real": converting.real,
+    "imag": converting.imag,
+    "retains_grad": hooks.retains_grad,
 }
 
 _attach()

@@ -11,7 +11,7 @@ import numpy as np
 
 from plait import prims  # noqa: F401  (registers the primitives)
 from plait.core.aval import Aval
-from plait.core.dtype import DType, bool_, float32, promote, promote_rank_0, promote_scalar, uint8
+from plait.core.dtype import DType, bool_, float32, promote, promote_scalar, uint8
 from plait.core.errors import ArgumentError, ArgumentTypeError, message
 from plait.core.graph import _IS_INTERNAL, EMPTY, FREED, REQUIRES_GRAD, Node, locate, recorder
 from plait.core.primitive import PRIMITIVES, P, Primitive
@@ -40,21 +40,14 @@ def operand(value: Any, name: str) -> Node | bool | int | float | complex:
 def common_dtype(operands: Sequence[Node | DType | bool | int | float | complex]) -> DType:
     """Return the dtype that an operation on these computes in, as PyTorch promotes.
 
-    Tensors of rank 0 change only the kind of the others' dtype; Python scalars are weaker still.
+    Tensors count alike whatever their rank, as in the Array API standard; Python scalars are weak.
     """
-    whole = [o if isinstance(o, DType) else o.dtype for o in operands if isinstance(o, DType) or _has_axes(o)]
-    rank_0 = [o.dtype for o in operands if isinstance(o, Node) and not o.ndim]
-    dtype = reduce(promote, whole or rank_0 or [bool_])
-    if whole and rank_0:
-        dtype = promote_rank_0(dtype, reduce(promote, rank_0))
+    dtypes = [o if isinstance(o, DType) else o.dtype for o in operands if isinstance(o, (DType, Node))]
+    dtype = reduce(promote, dtypes or [bool_])
     for o in operands:
         if not isinstance(o, (Node, DType)):
             dtype = promote_scalar(dtype, o)
     return dtype
-
-
-def _has_axes(value: Any) -> bool:
-    return isinstance(value, Node) and value.ndim > 0
 
 
 def promoted(values: Sequence[Any], name: str, rule: Callable[[DType], DType] | None = None) -> list[Node]:
@@ -102,12 +95,6 @@ def wrong_sign(remainder: Node, b: Node) -> Node:
     return P.bitwise_and(P.ne(remainder, zero), P.ne(P.lt(remainder, zero), P.lt(b, zero)))
 
 
-def floored_remainder(a: Node, b: Node) -> Node:
-    """Return a - b * floor(a / b), computed exactly."""
-    remainder = P.rem(a, b)
-    return remainder if a.dtype.kind == "u" else P.select(wrong_sign(remainder, b), remainder + b, remainder)
-
-
 def floored_quotient(a: Node, b: Node) -> Node:
     """Return floor(a / b), rounded once."""
     if a.dtype.kind == "u":
@@ -116,8 +103,11 @@ def floored_quotient(a: Node, b: Node) -> Node:
     lower = P.convert(wrong_sign(remainder, b), dtype=a.dtype)
     if a.dtype.kind == "i":
         return a / b - lower
-    quotient = P.round((a - remainder) / b) - lower
-    return P.select(P.eq(b, scalar_node(0, b.dtype)), a / b, quotient)
+    quotient, plain, zero = P.round((a - remainder) / b) - lower, a / b, scalar_node(0, b.dtype)
+    quotient = P.select(P.eq(quotient, zero), P.copysign(zero, plain), quotient)
+    # with an infinity the standard wants the floor of the quotient, where Python has NaN or -1
+    is_finite = P.bitwise_and(P.is_finite(a), P.is_finite(b))
+    return P.select(P.eq(b, zero), plain, P.select(is_finite, quotient, P.floor(plain)))
 
 
 def power(x: Any, exponent: Any) -> Tensor:
@@ -135,6 +125,10 @@ def power(x: Any, exponent: Any) -> Tensor:
             return wrap(P.sqrt(converted(node_of(x), dtype)))
     a, b = promoted((x, exponent), "pow", to_integer)
     return wrap(P.pow(a, b))
+
+
+def _shifted_right(a: Node, count: Node) -> Node:
+    return P.shift_right_logical(a, count) if a.dtype.kind == "u" else P.shift_right_arithmetic(a, count)
 
 
 def binary(
@@ -156,7 +150,7 @@ BINARY: dict[str, Callable[[Any, Any], Tensor]] = {
     "multiply": binary("multiply", _on_bool("mul", "bitwise_and")),
     "divide": binary("divide", "div", to_float),
     "floor_divide": binary("floor_divide", floored_quotient, to_integer),
-    "remainder": binary("remainder", floored_remainder, to_integer),
+    "remainder": binary("remainder", "mod", to_integer),
     "pow": power,
     "equal": binary("equal", "eq"),
     "not_equal": binary("not_equal", "ne"),
@@ -168,7 +162,7 @@ BINARY: dict[str, Callable[[Any, Any], Tensor]] = {
     "bitwise_or": binary("bitwise_or", "bitwise_or"),
     "bitwise_xor": binary("bitwise_xor", "bitwise_xor"),
     "bitwise_left_shift": binary("bitwise_left_shift", "shift_left", to_integer),
-    "bitwise_right_shift": binary("bitwise_right_shift", "shift_right_arithmetic", to_integer),
+    "bitwise_right_shift": binary("bitwise_right_shift", _shifted_right, to_integer),
 }
 
 # recording an operator

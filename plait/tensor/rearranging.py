@@ -1,97 +1,33 @@
-"""Functions that join, repeat, reorder and pad."""
+"""Functions that repeat, reorder and pad."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from plait.core.dtype import int64
-from plait.core.errors import ArgumentError, ShapeError, message
+from plait.core.errors import ArgumentError, ArgumentTypeError, ShapeError, message
 from plait.core.graph import Node
 from plait.core.primitive import P
 from plait.prims.rules import broadcast_to as broadcast_node
-from plait.tensor.functions import both_names
-from plait.tensor.operators import promoted, scalar_node, single
-from plait.tensor.reductions import normalized_axes
-from plait.tensor.shaping import as_operand, broadcast_to, diagonal, range_step, reshape, shape_of, unbind
-from plait.tensor.tensor import Tensor, axis_index, node_of, to_node, wrap
+from plait.tensor.axes import normalized_axes, with_axis
+from plait.tensor.families import both_names
+from plait.tensor.operators import scalar_node, single
+from plait.tensor.shaping import as_operand, new_shape, swapaxes
+from plait.tensor.splitting import range_step
+from plait.tensor.tensor import Tensor, axis_index, converted, to_node, wrap
+
+__all__ = ["flip", "fliplr", "flipud", "pad", "repeat", "repeat_interleave", "roll", "rot90", "tile"]
 
 
 @both_names
-def concatenate(tensors: Sequence[Any], axis: int | None = 0) -> Tensor:
-    """Join tensors along an existing axis.
-
-    Args:
-        tensors: tensors of equal sizes but for `axis`; dtypes are promoted.
-        axis: the axis; None joins the flattened tensors.
-
-    Returns:
-        A new tensor.
-
-    Raises:
-        ShapeError: the shapes do not fit.
-        ArgumentError: there are no tensors.
-
-    Example:
-        >>> plait.concatenate([plait.tensor([1, 2]), plait.tensor([3])])
-        tensor([1, 2, 3])
-    """
-    nodes = _joined(tensors, "concatenate")
-    if axis is None:
-        nodes, axis = [P.reshape(n, shape=(n.aval.size,)) for n in nodes], 0
-    first = nodes[0]
-    if not first.ndim:
-        raise ShapeError(message("Rank-0 tensors cannot be concatenated", fix="use plait.stack"))
-    return wrap(P.concatenate(*nodes, axis=axis_index(axis, first.ndim)))
-
-
-cat = concat = concatenate
-
-
-def _joined(tensors: Sequence[Any], name: str) -> list[Node]:
-    if isinstance(tensors, Tensor):
-        tensors = unbind(tensors)
-    if not len(tensors):
-        raise ArgumentError(message(f"{name} needs at least one tensor", "an empty sequence"))
-    values = [t if isinstance(t, Tensor) else wrap(to_node(t)) for t in tensors]
-    return promoted(values, name)
-
-
-@both_names
-def stack(tensors: Sequence[Any], axis: int = 0) -> Tensor:
-    """Join tensors of one shape along a new axis.
-
-    Args:
-        tensors: tensors of equal shape; dtypes are promoted.
-        axis: position of the new axis in the result.
-
-    Returns:
-        A new tensor.
-
-    Raises:
-        ShapeError: the shapes differ.
-
-    Example:
-        >>> plait.stack([plait.tensor([1, 2]), plait.tensor([3, 4])])
-        tensor([[1, 2],
-                [3, 4]])
-    """
-    nodes = _joined(tensors, "stack")
-    shape = nodes[0].shape
-    for node in nodes:
-        if node.shape != shape:
-            raise ShapeError(message("stack needs equal shapes", f"{shape} and {node.shape}", None, "use concatenate"))
-    position = axis_index(axis, len(shape) + 1)
-    widened = (*shape[:position], 1, *shape[position:])
-    return wrap(P.concatenate(*[P.reshape(n, shape=widened) for n in nodes], axis=position))
-
-
-def tile(x: Any, *repetitions: Any) -> Tensor:
+def tile(x: Any, *repetitions: Any, dims: Any = None) -> Tensor:
     """Repeat the whole tensor along each axis.
 
     Args:
         x: a tensor.
         repetitions: how often along each axis, aligned at the last.
+        dims: another name of `repetitions`.
 
     Returns:
         A new tensor.
@@ -100,7 +36,7 @@ def tile(x: Any, *repetitions: Any) -> Tensor:
         >>> plait.tile(plait.tensor([1, 2]), 2)
         tensor([1, 2, 1, 2])
     """
-    node, counts = single(x, "tile"), shape_of(repetitions)
+    node, counts = single(x, "tile"), new_shape(repetitions if dims is None else (dims,))
     ndim = max(node.ndim, len(counts))
     counts = (1,) * (ndim - len(counts)) + counts
     shape = (1,) * (ndim - node.ndim) + node.shape
@@ -110,36 +46,118 @@ def tile(x: Any, *repetitions: Any) -> Tensor:
     return wrap(P.reshape(spread, shape=tuple(c * n for c, n in zip(counts, shape, strict=True))))
 
 
+def repeat_whole(x: Any, *repeats: Any) -> Tensor:
+    """Repeat the whole tensor along each axis: `x.repeat(2, 3)`, PyTorch's method.
+
+    Args:
+        x: a tensor.
+        repeats: how often along each axis; further axes come first.
+
+    Returns:
+        A new tensor.
+
+    Raises:
+        ShapeError: there are fewer numbers than axes.
+
+    Example:
+        >>> plait.tensor([1, 2]).repeat(2, 1)
+        tensor([[1, 2],
+                [1, 2]])
+    """
+    x, counts = as_operand(x, "repeat"), new_shape(repeats)
+    if len(counts) < x.ndim:
+        text = "repeat takes a number for each axis"
+        raise ShapeError(message(text, counts, f"at least {x.ndim} numbers", "use plait.tile, which aligns at the last"))
+    return tile(x, counts)
+
+
 @both_names
-def repeat(x: Any, repeats: int, axis: int | None = None) -> Tensor:
+def repeat(x: Any, repeats: Any, axis: int | None = None) -> Tensor:
     """Repeat each element (`Tensor.repeat` repeats the whole tensor, as in PyTorch: see `tile`).
 
     Args:
         x: a tensor.
-        repeats: how often.
+        repeats: how often; or for each element of the axis how often, a vector whose sum is looked at.
         axis: along which axis; None flattens first.
 
     Returns:
         A new tensor.
 
+    Raises:
+        ShapeError: `repeats` has another length than the axis.
+        ArgumentError: a number of repetitions is negative.
+
     Example:
         >>> plait.repeat(plait.tensor([1, 2]), 2)
         tensor([1, 1, 2, 2])
     """
-    node = single(x, "repeat")
-    if axis is None:
-        node, axis = P.reshape(node, shape=(node.aval.size,)), 0
-    count = shape_of((repeats,))[0]
+    return repeat_interleave(x, repeats, axis)
+
+
+@both_names
+def repeat_interleave(x: Any, repeats: Any = None, axis: int | None = None, output_size: int | None = None) -> Tensor:
+    """Repeat each element along an axis; given only `repeats`, return position i `repeats[i]` times.
+
+    Args:
+        x: a tensor.
+        repeats: how often; or for each element of the axis how often, a vector whose sum is looked at.
+        axis: along which axis; None flattens first.
+        output_size: the sum of a vector `repeats`; given, nothing is looked at and the function can be staged.
+
+    Returns:
+        A new tensor.
+
+    Raises:
+        ShapeError: `repeats` has another length than the axis.
+        ArgumentError: a number of repetitions is negative.
+        AbstractValueError: the sum of `repeats` is not known, e.g. under `jit`, and `output_size` not given.
+
+    Example:
+        >>> plait.repeat_interleave(plait.tensor([10, 20]), plait.tensor([1, 2]))
+        tensor([10, 20, 20])
+    """
+    if repeats is None:
+        counts = to_node(x)
+        return wrap(_repeated_positions(counts, output_size))
+    node, axis = with_axis(single(x, "repeat_interleave"), axis)
+    counts = to_node(repeats)
+    if not counts.dtype.is_integer:
+        text = "The numbers of repetitions are integers"
+        raise ArgumentTypeError(message(text, counts.dtype.name, None, "convert with .to(plait.int64)"))
+    if hasattr(repeats, "__index__") and not counts.ndim:
+        return wrap(_repeated(node, repeats.__index__(), axis))
+    size = node.shape[axis]
+    if counts.ndim > 1 or counts.ndim and counts.shape[0] not in (1, size):
+        text = "There is a number of repetitions for each element of the axis"
+        raise ShapeError(message(text, f"{counts.shape} for {size} elements", f"({size},)"))
+    counts = broadcast_node(counts, (size,))
+    index = _repeated_positions(counts, output_size)
+    result = P.gather(node, index, axes=(axis,), mode="clip")
+    return wrap(P.transpose(result, permutation=(*range(1, axis + 1), 0, *range(axis + 1, result.ndim))))
+
+
+def _repeated(node: Node, count: int, axis: int) -> Node:
     if count < 0:
-        raise ArgumentError(message("repeat needs a number of repetitions", repeats, "at least 0"))
-    axis = axis_index(axis, node.ndim)
+        raise ArgumentError(message("repeat needs a number of repetitions", count, "at least 0"))
     spread_shape = (*node.shape[: axis + 1], count, *node.shape[axis + 1 :])
     kept = tuple(i for i in range(node.ndim + 1) if i != axis + 1)
     shape = tuple(n * count if i == axis else n for i, n in enumerate(node.shape))
-    return wrap(P.reshape(P.broadcast(node, shape=spread_shape, axes=kept), shape=shape))
+    return P.reshape(P.broadcast(node, shape=spread_shape, axes=kept), shape=shape)
 
 
-repeat_interleave = repeat
+def _repeated_positions(counts: Node, total: int | None) -> Node:
+    """Return 0 counts[0] times, then 1 counts[1] times, …: each position is how many elements end before it."""
+    counts = converted(counts, int64)
+    if not counts.aval.size:
+        return counts
+    ends = P.cumsum(counts, axis=0, reverse=False)
+    if total is None:
+        lowest, total = wrap(P.reduce_min(counts, axes=(0,))), int(wrap(P.reduce_sum(counts, axes=(0,))).item())
+        if lowest.item() < 0:
+            raise ArgumentError(message("repeat needs numbers of repetitions", "a negative one", "at least 0"))
+    marks = P.broadcast(scalar_node(0, int64), shape=(total,), axes=())
+    ones = P.broadcast(scalar_node(1, int64), shape=counts.shape, axes=())
+    return P.cumsum(P.scatter_add(marks, ones, ends, axes=(0,)), axis=0, reverse=False)
 
 
 @both_names
@@ -162,6 +180,60 @@ def flip(x: Any, axis: Any = None) -> Tensor:
 
 
 @both_names
+def fliplr(x: Any) -> Tensor:
+    """Reverse the order along the second axis; raises `ShapeError` where there is none.
+
+    Example:
+        >>> plait.fliplr(plait.tensor([[1, 2], [3, 4]]))
+        tensor([[2, 1],
+                [4, 3]])
+    """
+    return flip(x, axis_index(1, as_operand(x, "fliplr").ndim))
+
+
+@both_names
+def flipud(x: Any) -> Tensor:
+    """Reverse the order along the first axis; raises `ShapeError` where there is none.
+
+    Example:
+        >>> plait.flipud(plait.tensor([[1, 2], [3, 4]]))
+        tensor([[3, 4],
+                [1, 2]])
+    """
+    return flip(x, axis_index(0, as_operand(x, "flipud").ndim))
+
+
+@both_names(dims="axes")
+def rot90(x: Any, k: int = 1, axes: Any = (0, 1)) -> Tensor:
+    """Rotate by 90 degrees in the plane of two axes.
+
+    Args:
+        x: a tensor of at least two axes.
+        k: how often; negative numbers turn the other way.
+        axes: the two axes, from the first towards the second (`dims` is another name).
+
+    Returns:
+        A new tensor.
+
+    Raises:
+        ShapeError: there are no two such axes.
+
+    Example:
+        >>> plait.rot90(plait.tensor([[1, 2], [3, 4]]))
+        tensor([[2, 4],
+                [1, 3]])
+    """
+    x = as_operand(x, "rot90")
+    first, second = pair if len(pair := [axis_index(a, x.ndim) for a in axes]) == 2 else (0, 0)
+    if first == second:
+        raise ShapeError(message("rot90 turns in the plane of two axes", axes, "two distinct axes"))
+    if k % 4 == 2:
+        return flip(x, (first, second))
+    turned = flip(x, second if k % 4 == 1 else first) if k % 2 else flip(x, ())
+    return swapaxes(turned, first, second) if k % 2 else turned
+
+
+@both_names(shifts="shift")
 def roll(x: Any, shift: Any, axis: Any = None) -> Tensor:
     """Shift elements along axes; those that fall off come in again at the other end.
 
@@ -179,10 +251,14 @@ def roll(x: Any, shift: Any, axis: Any = None) -> Tensor:
     """
     node = single(x, "roll")
     shape = node.shape
-    if axis is None:
+    if axis is None or axis == ():
         node, axis = P.reshape(node, shape=(node.aval.size,)), 0
     axes = [axis] if hasattr(axis, "__index__") else list(axis)
     shifts = [shift] * len(axes) if hasattr(shift, "__index__") else list(shift)
+    if len(shifts) != len(axes):
+        raise ShapeError(message("roll takes a shift for each axis", f"shift={shift}, axis={axis}"))
+    if not node.ndim:
+        return wrap(P.reshape(node, shape=shape))
     for amount, one in zip(shifts, axes, strict=True):
         one = axis_index(one, node.ndim)
         size = node.shape[one]
@@ -275,124 +351,3 @@ _BORDERS: dict[str, Callable[..., list[Node]]] = {
         _cut(node, axis, size - before, size), node, _cut(node, axis, 0, after)
     ],
 }  # fmt: skip
-
-
-def _triangle(x: Any, k: int, name: str, keep: str) -> Tensor:
-    node = single(x, name)
-    if node.ndim < 2:
-        raise ShapeError(message(f"{name} needs a matrix", f"shape {node.shape}", "at least two axes"))
-    mask = getattr(P, keep)(_offsets(node.shape[-2:]), scalar_node(k, int64))
-    return wrap(P.select(mask, node, scalar_node(0, node.dtype)))
-
-
-def _offsets(shape: Sequence[Any]) -> Node:
-    """Column minus row of each element of a matrix."""
-    rows, columns = (P.iota(dtype=int64, shape=tuple(shape), axis=i) for i in range(2))
-    return columns - rows
-
-
-def tril(x: Any, k: int = 0) -> Tensor:
-    """Return the lower triangle: elements above the `k`-th diagonal become 0.
-
-    Args:
-        x: a tensor of matrices.
-        k: the last diagonal kept; positive ones lie above the main one.
-
-    Returns:
-        A new tensor.
-
-    Raises:
-        ShapeError: `x` has fewer than two axes.
-
-    Example:
-        >>> plait.tril(plait.tensor([[1, 2], [3, 4]]))
-        tensor([[1, 0],
-                [3, 4]])
-    """
-    return _triangle(x, k, "tril", "le")
-
-
-def triu(x: Any, k: int = 0) -> Tensor:
-    """Return the upper triangle: elements below the `k`-th diagonal become 0.
-
-    Args:
-        x: a tensor of matrices.
-        k: the first diagonal kept; positive ones lie above the main one.
-
-    Returns:
-        A new tensor.
-
-    Raises:
-        ShapeError: `x` has fewer than two axes.
-
-    Example:
-        >>> plait.triu(plait.tensor([[1, 2], [3, 4]]))
-        tensor([[1, 2],
-                [0, 4]])
-    """
-    return _triangle(x, k, "triu", "ge")
-
-
-def diag(x: Any, k: int = 0) -> Tensor:
-    """Return the `k`-th diagonal of a matrix (a view), or the square matrix with the vector `x` on it.
-
-    Args:
-        x: a vector or a matrix.
-        k: which diagonal.
-
-    Returns:
-        A vector or a matrix.
-
-    Raises:
-        ShapeError: `x` is neither.
-
-    Example:
-        >>> plait.diag(plait.tensor([1, 2]))
-        tensor([[1, 0],
-                [0, 2]])
-    """
-    x = as_operand(x, "diag")
-    if x.ndim == 2:
-        return diagonal(x, k)
-    if x.ndim != 1:
-        raise ShapeError(message("diag takes a vector or a matrix", f"shape {x.shape}"))
-    size, zero = x.shape[0] + abs(k), scalar_node(0, x.dtype)
-    longer = P.pad(node_of(x), zero, low=(0,), high=(abs(k),), interior=(0,))
-    spread = P.broadcast(longer, shape=(size, size), axes=(0 if k >= 0 else 1,))
-    return wrap(P.select(P.eq(_offsets((size, size)), scalar_node(k, int64)), spread, zero))
-
-
-def trace(x: Any) -> Tensor:
-    """Return the sum of the main diagonal of a matrix."""
-    return diagonal(x).sum()
-
-
-def meshgrid(*tensors: Any, indexing: str = "xy") -> list[Tensor]:
-    """Return coordinate tensors of the grid that vectors span.
-
-    Args:
-        tensors: vectors.
-        indexing: "xy" (the first two axes swapped, as in NumPy) or "ij".
-
-    Returns:
-        One view for each vector.
-
-    Raises:
-        ArgumentError: another `indexing`.
-
-    Example:
-        >>> plait.meshgrid(plait.tensor([1, 2]), plait.tensor([3]), indexing="ij")
-        [tensor([[1],
-                [2]]), tensor([[3],
-                [3]])]
-    """
-    if indexing not in ("xy", "ij"):
-        raise ArgumentError(message("Unknown indexing", repr(indexing), '"xy" or "ij"'))
-    given = tensors[0] if len(tensors) == 1 and not isinstance(tensors[0], Tensor) else tensors
-    vectors = [reshape(t, -1) for t in given]
-    order = list(range(len(vectors)))
-    if indexing == "xy" and len(vectors) > 1:
-        order[:2] = [1, 0]
-    shape = [vectors[i].shape[0] for i in order]
-    spread = [[n if i == order.index(k) else 1 for i, n in enumerate(shape)] for k in range(len(vectors))]
-    return [broadcast_to(reshape(v, s), shape) for v, s in zip(vectors, spread, strict=True)]

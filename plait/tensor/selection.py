@@ -1,8 +1,7 @@
-"""Functions that pick elements by position or condition, and that write to such elements."""
+"""Functions that pick elements by position or condition."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import prod
 from typing import Any
 
@@ -13,27 +12,34 @@ from plait.core.errors import ArgumentError, ArgumentTypeError, ShapeError, mess
 from plait.core.graph import Node
 from plait.core.primitive import P
 from plait.prims.rules import broadcast_shapes, broadcast_to
-from plait.tensor.functions import both_names
-from plait.tensor.indexing import mask_positions, wrapped
-from plait.tensor.operators import promoted, scalar_node, single
+from plait.tensor.axes import like_rank, with_axis
+from plait.tensor.families import both_names, to_bool
+from plait.tensor.indexing import mask_positions, positions
+from plait.tensor.operators import scalar_node, single
 from plait.tensor.tensor import Tensor, axis_index, converted, to_node, wrap
 
+__all__ = [
+    "argwhere", "gather", "index_select", "masked_fill", "masked_select", "nonzero", "nonzero_static", "take",
+    "take_along_axis", "take_along_dim",
+]  # fmt: skip
 
-def _index(value: Any, name: str) -> Node:
+
+def index_node(value: Any, name: str) -> Node:
+    """Return the node of integer positions; raises `ArgumentTypeError` for others."""
     node = to_node(np.asarray(value, np.int64) if isinstance(value, (list, tuple)) and not value else value)
     if not node.dtype.is_integer:
         text = f"{name} takes integer positions"
         raise ArgumentTypeError(message(text, node.dtype.name, None, "convert with .to(plait.int64)"))
-    return converted(node, int64)
+    return node
 
 
-@both_names
+@both_names(index="indices")
 def take(x: Any, indices: Any, axis: int | None = None) -> Tensor:
     """Return the elements at positions along an axis.
 
     Args:
         x: a tensor.
-        indices: integer positions of any shape, counted from the end if negative; beyond the end they are clipped.
+        indices: integer positions of any shape, counted from the end if negative.
         axis: the axis; None takes from the flattened tensor.
 
     Returns:
@@ -41,36 +47,67 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Tensor:
 
     Raises:
         ArgumentTypeError: the positions are not integers.
+        IndexOutOfRangeError: a position that is known is out of range.
 
     Example:
         >>> plait.take(plait.tensor([10, 20, 30]), plait.tensor([2, 0]))
         tensor([30, 10])
     """
-    node, index = single(x, "take"), _index(indices, "take")
-    if axis is None:
-        node, axis = P.reshape(node, shape=(node.aval.size,)), 0
-    axis = axis_index(axis, node.ndim)
-    result = P.gather(node, wrapped(index, node.shape[axis]), axes=(axis,), mode="clip")
-    if axis:
-        order = (*range(index.ndim, index.ndim + axis), *range(index.ndim), *range(index.ndim + axis, result.ndim))
-        result = P.transpose(result, permutation=order)
-    return wrap(result)
+    node, index = single(x, "take"), index_node(indices, "take")
+    node, axis = with_axis(node, axis)
+    return wrap(_taken(node, index, axis))
+
+
+def _taken(node: Node, index: Node, axis: int) -> Node:
+    result = P.gather(node, positions(index, node.shape[axis], axis), axes=(axis,), mode="clip")
+    if not axis:
+        return result
+    order = (*range(index.ndim, index.ndim + axis), *range(index.ndim), *range(index.ndim + axis, result.ndim))
+    return P.transpose(result, permutation=order)
 
 
 @both_names
-def index_select(x: Tensor, axis: int, index: Any) -> Tensor:
-    """Return the elements at positions along an axis (PyTorch's order of the arguments of `take`)."""
-    return take(x, index, axis)
+def index_select(x: Any, axis: int, index: Any) -> Tensor:
+    """Return the elements at the positions of a vector along an axis (PyTorch's form of `take`).
+
+    Args:
+        x: a tensor.
+        axis: the axis.
+        index: an integer vector.
+
+    Returns:
+        A tensor with the length of `index` on the axis.
+
+    Raises:
+        ShapeError: `index` is no vector.
+        IndexOutOfRangeError: a position that is known is out of range.
+
+    Example:
+        >>> plait.index_select(plait.tensor([[1, 2], [3, 4]]), 1, plait.tensor([1]))
+        tensor([[2],
+                [4]])
+    """
+    node, index = single(x, "index_select"), _vector(index_node(index, "index_select"), "index_select")
+    operand, axis = with_axis(node, axis)
+    return like_rank(_taken(operand, index, axis), node)
 
 
-def _coordinates(index: Node, axis: int, size: int) -> list[Node]:
+def _vector(index: Node, name: str) -> Node:
+    if index.ndim > 1:
+        raise ShapeError(message(f"{name} takes a vector of positions", f"shape {index.shape}", "one axis"))
+    return index if index.ndim else P.reshape(index, shape=(1,))
+
+
+def coordinates(index: Node, axis: int, node: Node) -> list[Node]:
     """Positions on every axis for an index that covers one: its own on `axis`, the place in the index elsewhere."""
     return [
-        wrapped(index, size) if i == axis else P.iota(dtype=int64, shape=index.shape, axis=i) for i in range(index.ndim)
+        positions(index, node.shape[axis], axis) if i == axis else P.iota(dtype=int64, shape=index.shape, axis=i)
+        for i in range(index.ndim)
     ]
 
 
-def _check_covered(name: str, node: Node, index: Node, axis: int) -> None:
+def check_covered(name: str, node: Node, index: Node, axis: int) -> None:
+    """Raise `ShapeError` if the index is larger than the tensor on another axis than `axis`."""
     pairs = enumerate(zip(index.shape, node.shape, strict=False))
     fits = node.ndim == index.ndim and all(i <= n for k, (i, n) in pairs if k != axis)
     if not fits:
@@ -79,37 +116,62 @@ def _check_covered(name: str, node: Node, index: Node, axis: int) -> None:
 
 
 @both_names
-def gather(x: Any, axis: int, index: Any) -> Tensor:
+def gather(x: Any, axis: int, index: Any, sparse_grad: bool = False) -> Tensor:
     """Return `x[..., index[..., i, ...], ...]`: each element of `index` replaces its own place on one axis.
 
     Args:
         x: a tensor.
         axis: the axis.
         index: integer positions, of as many axes as `x`.
+        sparse_grad: without effect: gradients are dense.
 
     Returns:
         A tensor of the shape of `index`.
 
     Raises:
         ShapeError: the index is larger than `x` on another axis.
+        IndexOutOfRangeError: a position that is known is out of range.
 
     Example:
         >>> plait.gather(plait.tensor([[1, 2], [3, 4]]), 1, plait.tensor([[1], [0]]))
         tensor([[2],
                 [3]])
     """
-    node, positions = single(x, "gather"), _index(index, "gather")
-    axis = axis_index(axis, node.ndim)
-    _check_covered("gather", node, positions, axis)
-    coordinates = _coordinates(positions, axis, node.shape[axis])
-    return wrap(P.gather(node, *coordinates, axes=tuple(range(node.ndim)), mode="clip"))
+    node, index = single(x, "gather"), index_node(index, "gather")
+    operand, axis = with_axis(node, axis)
+    if not index.aval.size:  # of any number of axes
+        nothing = P.slice(P.reshape(node, shape=(node.aval.size,)), starts=(0,), limits=(0,), strides=(1,))
+        return wrap(P.reshape(nothing, shape=index.shape))
+    place = index if index.ndim else P.reshape(index, shape=(1,))
+    check_covered("gather", operand, place, axis)
+    found = P.gather(operand, *coordinates(place, axis, operand), axes=tuple(range(operand.ndim)), mode="clip")
+    return wrap(found if found.shape == index.shape else P.reshape(found, shape=index.shape))
 
 
 @both_names
-def take_along_axis(x: Any, indices: Any, axis: int = -1) -> Tensor:
-    """Return elements by positions matched to `x` on all other axes, which broadcast (NumPy's form of `gather`)."""
-    node, index = single(x, "take_along_axis"), _index(indices, "take_along_axis")
-    axis = axis_index(axis, node.ndim)
+def take_along_axis(x: Any, indices: Any, axis: int | None = -1) -> Tensor:
+    """Return elements by positions matched to `x` on all other axes, which broadcast (NumPy's form of `gather`).
+
+    Args:
+        x: a tensor.
+        indices: integer positions, of as many axes as `x`.
+        axis: the axis; None takes from the flattened tensor.
+
+    Returns:
+        A tensor of the broadcast shape, with the size of `indices` on the axis.
+
+    Raises:
+        ShapeError: the numbers of axes differ.
+
+    Example:
+        >>> plait.take_along_axis(plait.tensor([[1, 2], [3, 4]]), plait.tensor([[1]]))
+        tensor([[2],
+                [4]])
+    """
+    node, index = single(x, "take_along_axis"), index_node(indices, "take_along_axis")
+    if axis is None:
+        node, index = (P.reshape(n, shape=(n.aval.size,)) for n in (node, index))
+    axis = axis_index(axis or 0, node.ndim)
     if node.ndim != index.ndim:
         text = "take_along_axis takes an index of as many axes as the tensor"
         raise ShapeError(message(text, f"shapes {index.shape} and {node.shape}"))
@@ -122,14 +184,20 @@ def take_along_axis(x: Any, indices: Any, axis: int = -1) -> Tensor:
 
 
 @both_names
-def masked_fill(x: Any, mask: Any, value: Any) -> Tensor:
-    """Return `x` with `value` where `mask` holds; the mask broadcasts."""
-    node = single(x, "masked_fill")
-    new = scalar_node(value, node.dtype) if isinstance(value, (int, float)) else converted(to_node(value), node.dtype)
-    return wrap(P.select(_mask(mask), new, node))
+def take_along_dim(x: Any, indices: Any, axis: int | None = None) -> Tensor:
+    """Return elements by positions matched to `x` on all other axes; without an axis, of the flattened tensor.
+
+    PyTorch's form of `take_along_axis`.
+
+    Example:
+        >>> plait.take_along_dim(plait.tensor([[1, 2], [3, 4]]), plait.tensor([3, 0]))
+        tensor([4, 1])
+    """
+    return take_along_axis(x, indices, axis)
 
 
-def _mask(mask: Any) -> Node:
+def mask_node(mask: Any) -> Node:
+    """Return the node of a mask; raises `ArgumentTypeError` unless it is of bools."""
     node = to_node(mask)
     if node.dtype is not bool_:
         text = message("A mask is of bools", node.dtype.name, "bool", "compare first, e.g. x != 0")
@@ -138,159 +206,154 @@ def _mask(mask: Any) -> Node:
 
 
 @both_names
+def masked_fill(x: Any, mask: Any, value: Any) -> Tensor:
+    """Return `x` with a number where a mask holds.
+
+    Args:
+        x: a tensor.
+        mask: a bool tensor, which broadcasts with `x`.
+        value: a number, or a tensor of rank 0.
+
+    Returns:
+        A tensor of the broadcast shape and the dtype of `x`.
+
+    Raises:
+        ArgumentTypeError: the mask is not of bools.
+        ShapeError: the value is no single number, or the shapes do not broadcast.
+
+    Example:
+        >>> plait.masked_fill(plait.tensor([1, 2]), plait.tensor([True, False]), 0)
+        tensor([0, 2])
+    """
+    node = single(x, "masked_fill")
+    plain = isinstance(value, (int, float)) and not isinstance(value, bool)
+    new = scalar_node(value, node.dtype) if plain else converted(to_node(value), node.dtype)
+    if new.ndim:
+        text = "masked_fill takes one number"
+        raise ShapeError(message(text, f"shape {new.shape}", "a rank-0 tensor", "use plait.where(mask, value, x)"))
+    return wrap(P.select(mask_node(mask), new, node))
+
+
+@both_names
 def masked_select(x: Any, mask: Any) -> Tensor:
-    """Return the elements where `mask` holds, as a vector; their number is looked at."""
-    node, where = single(x, "masked_select"), _mask(mask)
+    """Return the elements where a mask holds, as a vector; their number is looked at.
+
+    Args:
+        x: a tensor.
+        mask: a bool tensor, which broadcasts with `x`.
+
+    Returns:
+        A vector.
+
+    Raises:
+        ArgumentTypeError: the mask is not of bools.
+        AbstractValueError: its value is not known, e.g. under `jit` and `vmap`.
+
+    Example:
+        >>> plait.masked_select(plait.tensor([1, 2, 3]), plait.tensor([True, False, True]))
+        tensor([1, 3])
+    """
+    node, where = single(x, "masked_select"), mask_node(mask)
     shape = broadcast_shapes(node.shape, where.shape, name="masked_select")
     flat = P.reshape(broadcast_to(node, shape), shape=(prod(shape),))
     return wrap(P.gather(flat, mask_positions(broadcast_to(where, shape)), axes=(0,), mode="clip"))
 
 
-def nonzero(x: Any) -> tuple[Tensor, ...]:
-    """Return the positions of the non-zero elements; their number is looked at.
+@both_names
+def nonzero(x: Any, as_tuple: bool | None = None, size: int | None = None, fill_value: int = -1) -> Any:
+    """Return the positions of the non-zero elements, in row-major order; their number is looked at.
 
     Args:
-        x: a tensor of at least one axis.
+        x: a tensor.
+        as_tuple: False returns the positions as the rows of a matrix, PyTorch's default and that of the method.
+        size: how many positions to return; given, nothing is looked at and the function can be staged.
+        fill_value: the position on every axis where there are fewer than `size`.
 
     Returns:
-        For each axis an int64 vector.
+        For each axis an int64 vector; or a matrix with a row for each element.
 
     Raises:
-        AbstractValueError: the value is not known, e.g. under `vmap`.
+        ShapeError: `x` has no axis, and `as_tuple` was not given.
+        AbstractValueError: the value is not known, e.g. under `jit` and `vmap`, and `size` not given.
 
     Example:
         >>> plait.nonzero(plait.tensor([0, 5, 0, 7]))
         (tensor([1, 3]),)
+        >>> plait.nonzero(plait.tensor([0, 5, 0, 7]), as_tuple=False)
+        tensor([[1],
+                [3]])
     """
     node = single(x, "nonzero")
-    mask = node if node.dtype is bool_ else P.ne(node, scalar_node(0, node.dtype))
-    flat = mask_positions(mask)
-    result = []
-    for size in reversed(node.shape):
-        length = scalar_node(max(size, 1), int64)
-        result.append(wrap(P.rem(flat, length)))
-        flat = P.div(flat, length)
-    return tuple(reversed(result))
+    if as_tuple is None and not node.ndim:
+        raise ShapeError(message("nonzero needs an axis", "a rank-0 tensor", fix="use plait.atleast_1d, or argwhere"))
+    if as_tuple and not node.ndim:
+        node = P.reshape(node, shape=(1,))
+    if size is not None and size < 0:
+        raise ArgumentError(message("nonzero returns a number of positions", f"size={size}", "at least 0"))
+    columns = _nonzero(node, size, fill_value)
+    if as_tuple is not False:
+        return tuple([wrap(c) for c in columns])
+    if not columns:
+        count = mask_positions(to_bool(node)).shape[0] if size is None else size
+        return wrap(P.broadcast(scalar_node(0, int64), shape=(count, 0), axes=()))
+    return wrap(P.concatenate(*[P.reshape(c, shape=(c.shape[0], 1)) for c in columns], axis=1))
 
 
+def _nonzero(node: Node, size: int | None, fill: int) -> list[Node]:
+    mask = to_bool(node)
+    if size is None:
+        flat = mask_positions(mask)
+    else:
+        flat = P.nonzero(P.reshape(mask, shape=(mask.aval.size,)), size=size, fill=-1)
+    outside = None if size is None else P.lt(flat, scalar_node(0, int64))
+    columns: list[Node] = []
+    for length in reversed(node.shape):
+        divisor = scalar_node(max(length, 1), int64)
+        column = P.rem(flat, divisor)
+        columns.append(column if outside is None else P.select(outside, scalar_node(fill, int64), column))
+        flat = P.div(flat, divisor)
+    return columns[::-1]
+
+
+@both_names
+def nonzero_static(x: Any, size: int, fill_value: int = -1) -> Tensor:
+    """Return the positions of the first `size` non-zero elements as the rows of a matrix, without looking at values.
+
+    Args:
+        x: a tensor.
+        size: number of rows.
+        fill_value: fills the rows that are too many.
+
+    Returns:
+        An int64 matrix.
+
+    Raises:
+        ArgumentError: `size` is negative.
+
+    Example:
+        >>> plait.nonzero_static(plait.tensor([0, 5]), size=2)
+        tensor([[ 1],
+                [-1]])
+    """
+    return nonzero(x, False, size, fill_value)
+
+
+@both_names
 def argwhere(x: Any) -> Tensor:
-    """Return the positions of the non-zero elements as the rows of a matrix; their number is looked at."""
-    columns = nonzero(x)
-    return wrap(P.concatenate(*[P.reshape(c._node, shape=(c.shape[0], 1)) for c in columns], axis=1))
-
-
-# writing by position
-
-
-_COMBINE = {None: "scatter_set", "add": "scatter_add", "sum": "scatter_add", "multiply": "scatter_mul",
-            "prod": "scatter_mul", "amax": "scatter_max", "amin": "scatter_min"}  # fmt: skip
-
-
-@both_names
-def scatter(x: Any, axis: int, index: Any, src: Any, reduce: str | None = None) -> Tensor:
-    """Return `x` with elements of `src` written at positions on one axis: the inverse of `gather`.
+    """Return the positions of the non-zero elements as the rows of a matrix; their number is looked at.
 
     Args:
         x: a tensor.
-        axis: the axis.
-        index: integer positions, of as many axes as `x`; those out of range are ignored.
-        src: a number, or a tensor at least as large as `index`.
-        reduce: how to combine with what is there: None replaces it; "sum", "prod", "amax", "amin".
 
     Returns:
-        A new tensor of the shape of `x`.
+        An int64 matrix of as many columns as `x` has axes.
 
     Raises:
-        ShapeError: the index is larger than `src`, or than `x` on another axis.
-        ArgumentError: another `reduce`.
+        AbstractValueError: the value is not known, e.g. under `jit` and `vmap`.
 
     Example:
-        >>> plait.scatter(plait.zeros(3), 0, plait.tensor([2, 0]), plait.tensor([5.0, 7.0]))
-        tensor([7., 0., 5.])
+        >>> plait.argwhere(plait.tensor([[0, 1], [2, 0]]))
+        tensor([[0, 1],
+                [1, 0]])
     """
-    if reduce not in _COMBINE:
-        raise ArgumentError(message("Unknown reduce", repr(reduce), ", ".join(map(str, _COMBINE))))
-    node, positions = single(x, "scatter"), _index(index, "scatter")
-    axis = axis_index(axis, node.ndim)
-    _check_covered("scatter", node, positions, axis)
-    updates = converted(to_node(src), node.dtype)
-    if not updates.ndim:
-        updates = broadcast_to(updates, positions.shape)
-    if updates.shape != positions.shape:
-        _check_covered("scatter", updates, positions, -1)
-        zeros, ones = (0,) * updates.ndim, (1,) * updates.ndim
-        updates = P.slice(updates, starts=zeros, limits=positions.shape, strides=ones)
-    coordinates = _coordinates(positions, axis, node.shape[axis])
-    return wrap(getattr(P, _COMBINE[reduce])(node, updates, *coordinates, axes=tuple(range(node.ndim))))
-
-
-@both_names
-def scatter_add(x: Any, axis: int, index: Any, src: Any) -> Tensor:
-    """Return `x` with elements of `src` added at positions on one axis: see `scatter`."""
-    return scatter(x, axis, index, src, "add")
-
-
-def _by_row(prim: str, x: Any, axis: int, index: Any, source: Any) -> Tensor:
-    node, positions = promoted((x,), prim)[0], _index(index, prim)
-    axis = axis_index(axis, node.ndim)
-    rest = tuple(n for i, n in enumerate(node.shape) if i != axis)
-    updates = converted(to_node(source), node.dtype)
-    if updates.ndim:
-        updates = P.transpose(updates, permutation=(axis, *[i for i in range(updates.ndim) if i != axis]))
-    if positions.ndim != 1 or updates.ndim and updates.shape != (*positions.shape, *rest):
-        text = "The source has the shape of the tensor, with the length of the index vector on its axis"
-        raise ShapeError(message(text, f"index {positions.shape}, source {updates.shape}, tensor {node.shape}"))
-    updates = broadcast_to(updates, (*positions.shape, *rest))
-    index = wrapped(positions, node.shape[axis])
-    return wrap(getattr(P, prim)(node, updates, index, axes=(axis,)))
-
-
-@both_names
-def index_add(x: Any, axis: int, index: Any, source: Any, alpha: float = 1) -> Tensor:
-    """Return `x` with slices of `source` added to its slices at the positions of a vector `index` on one axis.
-
-    Args:
-        x: a tensor.
-        axis: the axis.
-        index: an integer vector.
-        source: a tensor like `x`, with the length of `index` on the axis; or a number.
-        alpha: factor of the source.
-
-    Returns:
-        A new tensor of the shape of `x`.
-
-    Raises:
-        ShapeError: the shapes do not fit.
-
-    Example:
-        >>> plait.index_add(plait.zeros(3), 0, plait.tensor([0, 0]), plait.tensor([1.0, 2.0]))
-        tensor([3., 0., 0.])
-    """
-    scaled = source if alpha == 1 else wrap(to_node(source)) * alpha
-    return _by_row("scatter_add", x, axis, index, scaled)
-
-
-@both_names
-def index_copy(x: Any, axis: int, index: Any, source: Any) -> Tensor:
-    """Return `x` with slices of `source` in place of its slices at the positions of a vector `index` on one axis."""
-    return _by_row("scatter_set", x, axis, index, source)
-
-
-@both_names
-def index_fill(x: Any, axis: int, index: Any, value: Any) -> Tensor:
-    """Return `x` with a number in its slices at the positions of a vector `index` on one axis."""
-    return _by_row("scatter_set", x, axis, index, value)
-
-
-@both_names
-def index_put(x: Tensor, indices: Sequence[Any], values: Any, accumulate: bool = False) -> Tensor:
-    """Return `x` with `values` written at `x[indices]`; with `accumulate`, added, repeated positions repeatedly."""
-    if accumulate:
-        arrays = [_index(i, "index_put") for i in indices]
-        shape = broadcast_shapes(*[a.shape for a in arrays], name="index_put")
-        arrays = [broadcast_to(wrapped(a, x.shape[i]), shape) for i, a in enumerate(arrays)]
-        updates = broadcast_to(converted(to_node(values), x.dtype), (*shape, *x.shape[len(arrays) :]))
-        return wrap(P.scatter_add(single(x, "index_put"), updates, *arrays, axes=tuple(range(len(arrays)))))
-    result = wrap(single(x, "index_put"))
-    result[tuple(indices)] = values
-    return result
+    return nonzero(x, False)

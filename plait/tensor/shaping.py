@@ -1,20 +1,28 @@
-"""Functions that rearrange: views where the memory can be shared, copies otherwise; and conversions of dtype."""
+"""Other shapes and other orders of the axes of the same elements: views, and their copies (`…_copy`)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
-from plait.core.dtype import as_dtype
-from plait.core.errors import ArgumentError, ArgumentTypeError, ShapeError, message
+from plait.core.dtype import as_dtype, int64
+from plait.core.errors import ArgumentTypeError, ShapeError, message
 from plait.core.primitive import P
-from plait.prims.rules import broadcast_shapes
-from plait.tensor.functions import both_names
+from plait.prims.rules import broadcast_shapes as common_shape
+from plait.tensor.axes import normalized_axes
+from plait.tensor.families import both_names
 from plait.tensor.operators import single
-from plait.tensor.reductions import normalized_axes
-from plait.tensor.tensor import Tensor, axis_index, make_view, wrap
+from plait.tensor.tensor import Tensor, axis_index, converted, make_view, wrap
 from plait.tensor.views import Step, step
+
+__all__ = [
+    "adjoint", "atleast_1d", "atleast_2d", "atleast_3d", "broadcast_arrays", "broadcast_shapes", "broadcast_tensors",
+    "broadcast_to", "expand", "expand_as", "expand_copy", "expand_dims", "flatten", "matrix_transpose", "moveaxis",
+    "movedim", "permute", "permute_copy", "permute_dims", "ravel", "reshape", "reshape_as", "squeeze", "squeeze_copy",
+    "sum_to_size", "swapaxes", "swapdims", "t", "t_copy", "transpose", "transpose_copy", "unflatten", "unsqueeze",
+    "unsqueeze_copy", "view", "view_as", "view_copy",
+]  # fmt: skip
 
 
 def as_operand(x: Any, name: str) -> Tensor:
@@ -44,15 +52,18 @@ def _reshaped(x: Tensor, shape: Sequence[int]) -> Tensor:
     return x if tuple(shape) == x.shape else make_view(x, step("reshape", shape=tuple(shape)))
 
 
-def reshape(x: Any, *shape: Any) -> Tensor:
+@both_names(shape="size")
+def reshape(x: Any, *shape: Any, size: Any = None, copy: bool | None = None) -> Tensor:
     """Return a view of another shape with the same elements in row-major order.
 
     Args:
         x: a tensor.
         shape: sizes, one of which may be -1: it is computed from the others.
+        size: another name of `shape`.
+        copy: True makes a new tensor.
 
     Returns:
-        A view: writing to it writes to `x`.
+        A view, unless `copy`: writing to it writes to `x`.
 
     Raises:
         ShapeError: the number of elements differs.
@@ -63,7 +74,7 @@ def reshape(x: Any, *shape: Any) -> Tensor:
                 [3, 4]])
     """
     x = as_operand(x, "reshape")
-    wanted = shape_of(shape)
+    wanted = shape_of(shape if size is None else (size,))
     count = x.numel()
     if -1 in wanted:
         known = -prod(wanted)
@@ -73,7 +84,8 @@ def reshape(x: Any, *shape: Any) -> Tensor:
         fix = "the product of the sizes must be the number of elements; at most one size may be -1"
         text = "Cannot reshape to another number of elements"
         raise ShapeError(message(text, f"{wanted} for a tensor of shape {x.shape}", f"{count} elements", fix))
-    return _reshaped(x, wanted)
+    result = _reshaped(x, wanted)
+    return clone(result) if copy else result
 
 
 def view(x: Tensor, *shape: Any) -> Tensor:
@@ -99,9 +111,18 @@ def view(x: Tensor, *shape: Any) -> Tensor:
     return reshape(x, *shape)
 
 
+@both_names
 def view_as(x: Tensor, y: Tensor) -> Tensor:
-    """Return a view of `x` with the shape of `y`."""
+    """Return a view of `x` with the shape of `y`; raises `ShapeError` if the number of elements differs.
+
+    Example:
+        >>> plait.tensor([1, 2]).view_as(plait.zeros(2, 1)).shape
+        (2, 1)
+    """
     return reshape(x, y.shape)
+
+
+reshape_as = view_as
 
 
 def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
@@ -131,40 +152,86 @@ def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     return _reshaped(x, (*x.shape[:first], prod(x.shape[first : last + 1]), *x.shape[last + 1 :]))
 
 
+@both_names
 def ravel(x: Any) -> Tensor:
-    """Return a view with all axes merged into one."""
+    """Return a view with all axes merged into one.
+
+    Example:
+        >>> plait.ravel(plait.tensor([[1, 2], [3, 4]]))
+        tensor([1, 2, 3, 4])
+    """
     return flatten(x)
 
 
 @both_names
 def unflatten(x: Any, axis: int, sizes: Sequence[int]) -> Tensor:
-    """Return a view with one axis split into several of `sizes`, one of which may be -1."""
+    """Return a view with one axis split into several.
+
+    Args:
+        x: a tensor.
+        axis: the axis.
+        sizes: sizes of the axes in its place, one of which may be -1.
+
+    Returns:
+        A view.
+
+    Raises:
+        ShapeError: the product of the sizes is not the size of the axis.
+
+    Example:
+        >>> plait.unflatten(plait.tensor([1, 2, 3, 4]), 0, (2, -1))
+        tensor([[1, 2],
+                [3, 4]])
+    """
     x = as_operand(x, "unflatten")
     position = axis_index(axis, x.ndim)
-    inner, known = list(sizes), prod(s for s in sizes if s != -1)
+    inner, size = list(shape_of((sizes,))), x.shape[position]
+    known = prod(s for s in inner if s != -1)
     if inner.count(-1) == 1 and known:
-        inner[inner.index(-1)] = x.shape[position] // known
+        inner[inner.index(-1)] = size // known
+    if prod(inner) != size or not inner:
+        raise ShapeError(message("The sizes of unflatten make another axis", sizes, f"a product of {size}"))
     return reshape(x, (*x.shape[:position], *inner, *x.shape[position + 1 :]))
 
 
 @both_names
-def squeeze(x: Any, axis: Any = None) -> Tensor:
+def squeeze_method(x: Any, axis: Any = None) -> Tensor:
+    """Return a view without axes of size 1; those named, but of another size, are kept (PyTorch's `squeeze`)."""
+    x = as_operand(x, "squeeze")
+    axes = normalized_axes(axis, x.ndim)
+    return _reshaped(x, [n for i, n in enumerate(x.shape) if n != 1 or i not in axes])
+
+
+def squeeze(x: Any = None, axis: Any = None, **names: Any) -> Tensor:
     """Return a view without axes of size 1.
 
     Args:
         x: a tensor.
-        axis: the axis or axes to drop, those of another size are kept; None drops every axis of size 1.
+        axis: the axis or axes to drop; None drops every axis of size 1.
+        names: `dim`, PyTorch's name of the axis: then, and as a method, axes of another size are kept.
 
     Returns:
         A view.
+
+    Raises:
+        ShapeError: an axis to drop has another size than 1.
 
     Example:
         >>> plait.squeeze(plait.tensor([[1, 2]]))
         tensor([1, 2])
     """
+    if names:
+        return squeeze_method(*[v for v in (x, axis) if v is not None], **names)
     x = as_operand(x, "squeeze")
-    axes = normalized_axes(axis, x.ndim)
-    return _reshaped(x, [n for i, n in enumerate(x.shape) if n != 1 or i not in axes])
+    for position in () if axis is None else normalized_axes(axis, x.ndim):
+        if x.ndim and x.shape[position] != 1:
+            text = "Only axes of size 1 can be squeezed"
+            raise ShapeError(message(text, f"axis {position} of shape {x.shape}", None, "drop axes by indexing"))
+    return squeeze_method(x, axis)
+
+
+squeeze.method = squeeze_method  # type: ignore[attr-defined]
+squeeze_method.__name__ = squeeze_method.__qualname__ = "squeeze"
 
 
 @both_names
@@ -198,12 +265,13 @@ def expand_dims(x: Any, axis: Any = 0) -> Tensor:
     return unsqueeze(x, axis)
 
 
-def permute(x: Any, *axes: Any) -> Tensor:
+def permute(x: Any, *axes: Any, dims: Any = None) -> Tensor:
     """Return a view with the axes in another order.
 
     Args:
         x: a tensor.
         axes: for each axis of the result, the axis of `x` it comes from.
+        dims: another name of `axes`.
 
     Returns:
         A view.
@@ -217,10 +285,11 @@ def permute(x: Any, *axes: Any) -> Tensor:
                 [2, 4]])
     """
     x = as_operand(x, "permute")
-    order = tuple([axis_index(a, x.ndim) for a in shape_of(axes)])
+    given = shape_of(axes if dims is None else (dims,))
+    order = tuple([axis_index(a, x.ndim) for a in given])
     if sorted(order) != list(range(x.ndim)):
         text = "permute names each axis once"
-        raise ShapeError(message(text, shape_of(axes), f"a permutation of the {x.ndim} axes"))
+        raise ShapeError(message(text, given, f"a permutation of the {x.ndim} axes"))
     return x if order == tuple(range(x.ndim)) else make_view(x, step("transpose", permutation=order))
 
 
@@ -229,12 +298,14 @@ def permute_dims(x: Any, axes: Sequence[int]) -> Tensor:
     return permute(x, tuple(axes))
 
 
-def transpose(x: Any, *axes: Any) -> Tensor:
+def transpose(x: Any, *axes: Any, dim0: Any = None, dim1: Any = None) -> Tensor:
     """Swap two axes (`transpose(x, 0, 1)`, as in PyTorch), or reorder all (a tuple or nothing, as in NumPy).
 
     Args:
         x: a tensor.
         axes: two axes to swap; or one sequence that permutes all axes; nothing reverses them.
+        dim0: PyTorch's name of the first axis to swap.
+        dim1: and of the second.
 
     Returns:
         A view.
@@ -245,6 +316,7 @@ def transpose(x: Any, *axes: Any) -> Tensor:
                 [2, 4]])
     """
     x = as_operand(x, "transpose")
+    axes += tuple(a for a in (dim0, dim1) if a is not None)
     if len(axes) == 2:
         return swapaxes(x, *axes)
     if not axes or axes[0] is None:
@@ -252,12 +324,20 @@ def transpose(x: Any, *axes: Any) -> Tensor:
     return permute(x, *axes)
 
 
+@both_names(dim0="axis0", dim1="axis1")
 def swapaxes(x: Any, axis0: int, axis1: int) -> Tensor:
-    """Return a view with two axes swapped."""
+    """Return a view with two axes swapped; raises `ShapeError` if there is no such axis.
+
+    Example:
+        >>> plait.swapaxes(plait.tensor([[1, 2], [3, 4]]), 0, 1)
+        tensor([[1, 3],
+                [2, 4]])
+    """
     x = as_operand(x, "swapaxes")
     order = list(range(x.ndim))
-    i, j = axis_index(axis0, x.ndim), axis_index(axis1, x.ndim)
-    order[i], order[j] = j, i
+    i, j = axis_index(axis0, x.ndim or 1), axis_index(axis1, x.ndim or 1)
+    if i != j:
+        order[i], order[j] = j, i
     return permute(x, order)
 
 
@@ -297,20 +377,56 @@ def movedim(x: Any, source: Any, destination: Any) -> Tensor:
 moveaxis = movedim
 
 
+def t(x: Any) -> Tensor:
+    """Return the transpose of a matrix, a view; vectors and rank-0 tensors as they are.
+
+    Raises:
+        ShapeError: `x` has more than two axes.
+
+    Example:
+        >>> plait.t(plait.tensor([[1, 2], [3, 4]]))
+        tensor([[1, 3],
+                [2, 4]])
+    """
+    x = as_operand(x, "t")
+    if x.ndim > 2:
+        raise ShapeError(message("t transposes a matrix", f"shape {x.shape}", "at most two axes", "use x.mT"))
+    return transpose(x)
+
+
+def adjoint(x: Any) -> Tensor:
+    """Return the conjugate transpose of matrices; raises `ShapeError` for fewer than two axes.
+
+    Example:
+        >>> plait.adjoint(plait.tensor([[1.0, 2.0j]]))
+        tensor([[1.-0.j],
+                [0.-2.j]])
+    """
+    turned = matrix_transpose(x)
+    return wrap(P.conj(turned._node)) if turned.dtype.is_complex else turned
+
+
 def matrix_transpose(x: Any) -> Tensor:
-    """Return a view with the last two axes swapped; raises `ShapeError` for fewer than two axes."""
+    """Return a view with the last two axes swapped; raises `ShapeError` for fewer than two axes.
+
+    Example:
+        >>> plait.matrix_transpose(plait.zeros(5, 2, 3)).shape
+        (5, 3, 2)
+    """
     x = as_operand(x, "matrix_transpose")
     if x.ndim < 2:
         raise ShapeError(message("A matrix has two axes", f"shape {x.shape}", None, "use x[None] for a row"))
     return swapaxes(x, -1, -2)
 
 
-def broadcast_to(x: Any, *shape: Any) -> Tensor:
+@both_names(shape="size")
+def broadcast_to(x: Any, *shape: Any, size: Any = None) -> Tensor:
     """Return a view stretched to `shape`: axes of size 1 repeat, new axes come first.
 
     Args:
         x: a tensor.
         shape: the new sizes; -1 keeps the size of an axis.
+        size: another name of `shape`.
 
     Returns:
         A view; where it repeats elements it cannot be written to.
@@ -324,11 +440,11 @@ def broadcast_to(x: Any, *shape: Any) -> Tensor:
                 [1, 2]])
     """
     x = as_operand(x, "broadcast_to")
-    wanted = list(shape_of(shape))
+    wanted = list(shape_of(shape if size is None else (size,)))
     offset = len(wanted) - x.ndim
-    for axis, size in enumerate(x.shape):
+    for axis, length in enumerate(x.shape):
         if offset >= 0 and wanted[offset + axis] == -1:
-            wanted[offset + axis] = size
+            wanted[offset + axis] = length
     if offset < 0 or any(n not in (1, m) for n, m in zip(x.shape, wanted[offset:], strict=True)) or -1 in wanted:
         text = "Only axes of size 1 can be expanded, and new axes come first"
         raise ShapeError(message(text, f"{tuple(wanted)} for shape {x.shape}", None, "insert axes with x[:, None]"))
@@ -337,207 +453,145 @@ def broadcast_to(x: Any, *shape: Any) -> Tensor:
     return make_view(x, step("broadcast", shape=tuple(wanted), axes=tuple(range(offset, len(wanted)))))
 
 
-expand = broadcast_to
+def expand(x: Any, *sizes: Any, size: Any = None, implicit: bool = False) -> Tensor:
+    """Return a view stretched to `sizes` (PyTorch's name of `broadcast_to`).
+
+    Example:
+        >>> plait.tensor([[1], [2]]).expand(-1, 2)
+        tensor([[1, 1],
+                [2, 2]])
+    """
+    return broadcast_to(x, *(sizes if size is None else (size,)))
 
 
+@both_names
 def expand_as(x: Tensor, y: Tensor) -> Tensor:
-    """Return a view of `x` stretched to the shape of `y`."""
+    """Return a view of `x` stretched to the shape of `y`; raises `ShapeError` where that cannot be.
+
+    Example:
+        >>> plait.tensor([1, 2]).expand_as(plait.zeros(2, 2))
+        tensor([[1, 2],
+                [1, 2]])
+    """
     return broadcast_to(x, y.shape)
 
 
 def broadcast_tensors(*tensors: Any) -> list[Tensor]:
-    """Return views of the tensors stretched to their common shape; raises `ShapeError` if there is none."""
-    values = [as_operand(t, "broadcast_tensors") for t in tensors]
-    shape = broadcast_shapes(*[v.shape for v in values], name="broadcast_tensors")
+    """Return views of the tensors stretched to their common shape; raises `ShapeError` if there is none.
+
+    Example:
+        >>> [t.shape for t in plait.broadcast_tensors(plait.zeros(3, 1), plait.zeros(2))]
+        [(3, 2), (3, 2)]
+    """
+    given = tensors[0] if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)) else tensors
+    values = [as_operand(t, "broadcast_tensors") for t in given]
+    shape = common_shape(*[v.shape for v in values], name="broadcast_tensors")
     return [broadcast_to(v, shape) for v in values]
 
 
 broadcast_arrays = broadcast_tensors
 
 
-@both_names
-def narrow(x: Tensor, axis: int, start: int, length: int) -> Tensor:
-    """Return a view of `length` elements from `start` on one axis.
+def broadcast_shapes(*shapes: Any) -> tuple[int, ...]:
+    """Return the shape that operands of `shapes` (tuples or integers) broadcast to.
+
+    Raises:
+        ShapeError: they do not broadcast.
+
+    Example:
+        >>> plait.broadcast_shapes((3, 1), (2,))
+        (3, 2)
+    """
+    result = common_shape(*[new_shape((s,)) for s in shapes], name="broadcast_shapes")
+    return tuple([int(s) for s in result])  # type: ignore[call-overload]
+
+
+def sum_to_size(x: Any, *size: Any) -> Tensor:
+    """Sum over the axes along which `size` was broadcast to the shape of `x`.
 
     Args:
         x: a tensor.
-        axis: the axis.
-        start: first element, counted from the end if negative.
-        length: how many.
+        size: a shape that broadcasts to that of `x`.
 
     Returns:
-        A view.
+        A tensor of shape `size`, int64 for sums of integers and bools.
 
     Raises:
-        ShapeError: the range leaves the axis.
+        ShapeError: `size` does not broadcast to the shape of `x`.
 
     Example:
-        >>> plait.narrow(plait.tensor([1, 2, 3, 4]), 0, 1, 2)
-        tensor([2, 3])
+        >>> plait.ones(3, 2).sum_to_size(1, 2)
+        tensor([[3., 3.]])
     """
-    axis = axis_index(axis, x.ndim)
-    first = start + x.shape[axis] if start < 0 else start
-    if first < 0 or length < 0 or first + length > x.shape[axis]:
-        received = f"start={start}, length={length} on an axis of size {x.shape[axis]}"
-        raise ShapeError(message("narrow leaves the axis", received))
-    return make_view(x, range_step(x.shape, axis, first, first + length))
+    node, wanted = single(x, "sum_to_size"), new_shape(size)
+    offset = node.ndim - len(wanted)
+    if offset < 0 or any(w not in (1, n) for w, n in zip(wanted, node.shape[offset:], strict=True)):
+        raise ShapeError(message("This size does not broadcast to the shape of the tensor", wanted, f"{node.shape}"))
+    axes = tuple(a for a, n in enumerate(node.shape) if a < offset or wanted[a - offset] == 1 != n)
+    if axes or not wanted:
+        node = P.reduce_sum(node if node.dtype.is_inexact else converted(node, int64), axes=axes)
+    return wrap(P.reshape(node, shape=wanted))
 
 
-def range_step(shape: Sequence[int], axis: int, start: int, stop: int) -> Step:
-    """Return the step that keeps elements `start` to `stop` of one axis."""
-    starts = tuple([start if i == axis else 0 for i in range(len(shape))])
-    limits = tuple([stop if i == axis else n for i, n in enumerate(shape)])
-    return step("slice", starts=starts, limits=limits, strides=(1,) * len(shape))
+def _at_least(name: str, shape_for: Callable[[tuple[int, ...]], tuple[int, ...]], summary: str, sample: str) -> Any:
+    def function(*tensors: Any) -> Any:
+        if len(tensors) == 1 and not isinstance(tensors[0], (list, tuple)):
+            x = as_operand(tensors[0], name)
+            return _reshaped(x, shape_for(x.shape))
+        given = tensors[0] if len(tensors) == 1 else tensors
+        return tuple(function(x) for x in given)
 
-
-@both_names
-def split(x: Any, split_size: Any, axis: int = 0) -> list[Tensor]:
-    """Cut into views along an axis.
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"""{summary}
 
     Args:
-        x: a tensor.
-        split_size: the size of each piece (the last may be smaller), or the list of their sizes.
-        axis: the axis.
+        tensors: one tensor or several.
 
     Returns:
-        A list of views.
-
-    Raises:
-        ShapeError: the sizes do not add up to the axis.
+        A view, or a tuple of them.
 
     Example:
-        >>> plait.split(plait.tensor([1, 2, 3]), 2)
-        [tensor([1, 2]), tensor([3])]
+        >>> plait.{name}(plait.tensor({sample})).shape
+        {shape_for((2,) if sample != "5" else ())}
     """
-    x = as_operand(x, "split")
-    axis = axis_index(axis, x.ndim)
-    total = x.shape[axis]
-    if hasattr(split_size, "__index__"):
-        if split_size <= 0:
-            raise ArgumentError(message("Pieces have at least one element", split_size, "a positive size"))
-        sizes = [min(split_size, total - i) for i in range(0, total, split_size)] or [0]
-    else:
-        sizes = list(split_size)
-    if sum(sizes) != total or any(s < 0 for s in sizes):
-        raise ShapeError(message("The sizes of the pieces do not add up", sizes, f"a sum of {total}"))
-    ends = [sum(sizes[: i + 1]) for i in range(len(sizes))]
-    return [make_view(x, range_step(x.shape, axis, end - size, end)) for size, end in zip(sizes, ends, strict=True)]
+    return function
 
 
-@both_names
-def chunk(x: Any, chunks: int, axis: int = 0) -> list[Tensor]:
-    """Cut into at most `chunks` views of equal size along an axis; the last may be smaller."""
-    if chunks <= 0:
-        raise ArgumentError(message("chunk makes at least one piece", chunks, "a positive number"))
-    x = as_operand(x, "chunk")
-    size = x.shape[axis_index(axis, x.ndim)]
-    return split(x, max(1, -(-size // chunks)), axis)
+atleast_1d = _at_least("atleast_1d", lambda s: s or (1,), "Return a view with at least one axis.", "5")
+atleast_2d = _at_least(
+    "atleast_2d", lambda s: (1,) * (2 - len(s)) + s, "Return a view with at least two axes, new ones first.", "[1, 2]"
+)
+atleast_3d = _at_least(
+    "atleast_3d", lambda s: (1, *s, 1) if len(s) == 1 else s + (1,) * (3 - len(s)) if s else (1, 1, 1),
+    "Return a view with at least three axes: a vector becomes (1, n, 1), a matrix (m, n, 1).", "[1, 2]",
+)  # fmt: skip
 
 
-@both_names
-def unbind(x: Any, axis: int = 0) -> list[Tensor]:
-    """Return a view of each element of an axis, without it."""
-    x = as_operand(x, "unbind")
-    axis = axis_index(axis, x.ndim)
-    shape = (*x.shape[:axis], *x.shape[axis + 1 :])
-    drop = step("reshape", shape=shape)
-    return [make_view(x, range_step(x.shape, axis, i, i + 1), drop) for i in range(x.shape[axis])]
+def copying(view: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the function that copies what `view` shows; its name ends in `_copy`."""
+
+    def function(*args: Any, **kwargs: Any) -> Any:
+        found = view(*args, **kwargs)
+        return tuple(map(clone, found)) if isinstance(found, (list, tuple)) else clone(found)
+
+    function.__name__ = function.__qualname__ = f"{view.__name__}_copy"
+    function.__module__ = view.__module__
+    function.__doc__ = f"Return a copy of what `{view.__name__}` shows, with the same arguments; `out=` as everywhere."
+    return both_names(function)
 
 
-unstack = unbind
-
-
-@both_names
-def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
-    """Return a view of a diagonal, as the last axis.
-
-    Args:
-        x: a tensor of at least two axes.
-        offset: how far above (positive) or below the main diagonal.
-        axis1: axis of the rows.
-        axis2: axis of the columns.
-
-    Returns:
-        A view.
-
-    Raises:
-        ShapeError: there are no two such axes.
+def clone(x: Any, memory_format: Any = None) -> Tensor:
+    """Return a copy: writing to it does not change `x`; gradients flow through.
 
     Example:
-        >>> plait.diagonal(plait.tensor([[1, 2], [3, 4]]))
-        tensor([1, 4])
+        >>> x = plait.zeros(2)
+        >>> y = x.clone().fill_(1)
+        >>> x
+        tensor([0., 0.])
     """
-    x = movedim(as_operand(x, "diagonal"), (axis1, axis2), (-2, -1))
-    *outer, rows, columns = x.shape
-    start = offset if offset >= 0 else -offset * columns
-    count = max(0, min(rows, columns - offset) if offset >= 0 else min(rows + offset, columns))
-    # in row-major order a diagonal is every (columns + 1)-th element
-    limit = start + (count - 1) * (columns + 1) + 1 if count else start
-    start, limit = (start, limit) if count else (0, 0)
-    zeros = (0,) * len(outer)
-    ones = (1,) * len(outer)
-    every = step("slice", starts=(*zeros, start), limits=(*outer, limit), strides=(*ones, columns + 1))
-    return make_view(x, step("reshape", shape=(*outer, rows * columns)), every)
-
-
-def real(x: Any) -> Tensor:
-    """Return a view of the real parts."""
-    x = as_operand(x, "real")
-    return make_view(x, step("real")) if x.dtype.is_complex else x
-
-
-def imag(x: Any) -> Tensor:
-    """Return a view of the imaginary parts of a complex tensor."""
-    return make_view(as_operand(x, "imag"), step("imag"))
-
-
-def clone(x: Any) -> Tensor:
-    """Return a copy: writing to it does not change `x`; gradients flow through."""
     node = single(x, "clone")
     return wrap(P.reshape(node, shape=node.shape))
 
 
-def contiguous(x: Tensor) -> Tensor:
-    """Return `x`: values are always stored densely in row-major order."""
-    return x
-
-
-def astype(x: Any, dtype: Any, copy: bool = True) -> Tensor:
-    """Convert to another dtype.
-
-    Floats become integers by truncation, complex numbers lose their imaginary part, anything becomes bool by != 0.
-
-    Args:
-        x: a tensor.
-        dtype: the new element type.
-        copy: with False, `x` itself is returned where it already has that dtype.
-
-    Returns:
-        A tensor of the shape of `x`.
-
-    Raises:
-        DTypeError: `dtype` is no dtype.
-
-    Example:
-        >>> plait.astype(plait.tensor([1.7, -1.7]), plait.int32)
-        tensor([ 1, -1], dtype=plait.int32)
-    """
-    wanted = as_dtype(dtype)
-    node = single(x, "astype")
-    if node.dtype is wanted:
-        return clone(x) if copy else as_operand(x, "astype")
-    return wrap(P.convert(node, dtype=wanted))
-
-
-def to(x: Tensor, *args: Any, dtype: Any = None, device: Any = None, copy: bool = False, **_: Any) -> Tensor:
-    """Convert to the dtype (or to that of the tensor) among the arguments; the tensor itself if nothing changes."""
-    for argument in args:
-        if isinstance(argument, Tensor):
-            dtype = argument.dtype
-        elif isinstance(argument, str) and argument.split(":")[0] in ("cpu", "cuda", "mps", "tpu"):
-            device = argument
-        elif not isinstance(argument, bool):
-            dtype = argument
-    if device is not None and str(device).split(":")[0] != "cpu":
-        raise ArgumentError(message("Unknown device", device, "cpu"))
-    return astype(x, x.dtype if dtype is None else dtype, copy)
+expand_copy, permute_copy, squeeze_copy, t_copy = map(copying, (expand, permute, squeeze_method, t))
+transpose_copy, unsqueeze_copy, view_copy = map(copying, (transpose, unsqueeze, view))

@@ -9,8 +9,16 @@ from typing import Any
 import numpy as np
 
 from plait.core.aval import Aval, aval
-from plait.core.dtype import DType, as_dtype, bool_, promote_scalar
-from plait.core.errors import ArgumentError, ArgumentTypeError, GradientError, ShapeError, message
+from plait.core.dtype import DType, as_dtype, bool_, promote_scalar, uint64
+from plait.core.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    AxisError,
+    DTypeError,
+    GradientError,
+    ShapeError,
+    message,
+)
 from plait.core.graph import CONSTANT, DATA, REQUIRES_GRAD, Node, constant, data, recorder
 from plait.core.primitive import P
 from plait.runtime import buffer as buffers
@@ -44,9 +52,8 @@ class Tensor:
         tensor(54.)
     """
 
-    __slots__ = ("_node", "_base", "_view", "_version", "_base_version", "_grad", "__weakref__")
+    __slots__ = ("_node", "_base", "_view", "_version", "_base_version", "_grad", "_hooks", "__weakref__")
     __array_priority__ = 1000
-    __array_ufunc__ = None  # NumPy arrays leave mixed operations to the tensor
     __hash__ = object.__hash__
 
     _node: Node
@@ -55,6 +62,7 @@ class Tensor:
     _base_version: int
     _version: int
     _grad: Tensor | None
+    _hooks: Any  # set by `plait.tensor.hooks` alone
 
     def __new__(cls, data: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
         return make_leaf(to_node(data, dtype), requires_grad, cls, copy=isinstance(data, Tensor))
@@ -201,9 +209,12 @@ class Tensor:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         array = self.numpy()
-        if dtype is not None and np.dtype(dtype) != array.dtype:
-            return array.astype(dtype)
-        return array.copy() if copy else array
+        if dtype is None or np.dtype(dtype) == array.dtype:
+            return array.copy() if copy else array
+        if copy is False:
+            text = "Another dtype needs a copy"
+            raise ArgumentError(message(text, f"{self.dtype.name} as {np.dtype(dtype)}", None, "copy=None"))
+        return array.astype(dtype)
 
     def item(self) -> Any:
         """Compute the one element and return it as a Python number.
@@ -400,7 +411,7 @@ def _check_write(old: Node, steps: Sequence[Step]) -> None:
 
 
 def axis_index(axis: Any, ndim: int, what: str = "axis") -> int:
-    """Return `axis` counted from the first; raises `ShapeError` where there is no such axis."""
+    """Return `axis` counted from the first; raises `AxisError` where there is no such axis."""
     try:
         index = axis.__index__()
     except AttributeError:
@@ -408,7 +419,7 @@ def axis_index(axis: Any, ndim: int, what: str = "axis") -> int:
         raise ArgumentTypeError(text) from None
     if not -ndim <= index < ndim:
         expected = f"between {-ndim} and {ndim - 1}" if ndim else "nothing: the tensor has no axes"
-        raise ShapeError(message(f"{what} out of range for a tensor of {ndim} axes", axis, expected))
+        raise AxisError(message(f"{what} out of range for a tensor of {ndim} axes", axis, expected))
     return int(index) % ndim
 
 
@@ -429,6 +440,8 @@ def scalar_node(value: Any, dtype: DType) -> Node:
 
 
 def _new_scalar(value: Any, dtype: DType) -> Node:
+    if isinstance(value, complex) and not dtype.is_complex:
+        raise DTypeError(message(f"A complex number does not fit {dtype.name}", value, "a real number", "use .real"))
     if dtype.is_integer:
         value = int(value)
         low = -(1 << dtype.bits - 1) if dtype.kind == "i" else 0
@@ -482,6 +495,8 @@ def _to_array(value: Any, wanted: DType | None) -> np.ndarray[Any, Any]:
         received = f"{type(value).__name__} ({str(value)[:40]})"
         raise ArgumentTypeError(message("Cannot make a tensor of this", received, "numbers, sequences or an array"))
     if isinstance(value, (list, tuple)) and not _has_numpy(value):
+        if wanted is uint64 and array.dtype.kind == "f":  # NumPy rounds a mixture of small and very large integers
+            array = _large_integers(value, array)
         default = {"f": np.float32, "c": np.complex64}.get(array.dtype.kind)
         array = array if default is None or wanted is not None else array.astype(default)
         array = array.astype(np.float32) if not array.size and wanted is None else array
@@ -489,6 +504,15 @@ def _to_array(value: Any, wanted: DType | None) -> np.ndarray[Any, Any]:
             for extreme in (array.min(), array.max()):
                 scalar_node(extreme.item(), wanted)  # raises where it does not fit
     return array
+
+
+def _large_integers(value: Any, rounded: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    exact = np.array(value, object)
+    if not all(type(v) is int for v in exact.flat):
+        return rounded
+    for extreme in (exact.min(), exact.max()):
+        scalar_node(extreme, uint64)  # raises where it does not fit
+    return exact.astype(np.uint64)
 
 
 def _has_tensor(value: Any) -> bool:

@@ -10,7 +10,7 @@ from plait.core import tree
 from plait.core.errors import ArgumentError, ArgumentTypeError, GradientError, ShapeError, check_function, message
 from plait.core.graph import Graph, Node, close, inline, placeholder
 from plait.core.primitive import P
-from plait.tensor.autograd import Function, as_tensors, output_nodes
+from plait.tensor.autograd import Function, as_tensors, conjugated, output_nodes
 from plait.tensor.tensor import axis_index, node_of, wrap
 from plait.transforms.batch import batch, broadcast_to_batch
 
@@ -248,9 +248,10 @@ class custom_vjp:  # noqa: N801 - a decorator
 
         def on_backward(*nodes: Node) -> list[Node | None]:
             kept, given = nodes[: len(nodes) - outputs], nodes[len(nodes) - outputs :]
-            cotangent = tree.unflatten(recorded.treedef, [wrap(g) for g in given])
+            cotangent = tree.unflatten(recorded.treedef, [wrap(conjugated(g)) for g in given])
             found = backward(tree.unflatten(residual_tree[0], [wrap(k) for k in kept]), cotangent)
-            return [*_cotangents(found, args, recorded.inputs), *[None] * len(recorded.captured)]
+            own = [None if c is None else conjugated(c) for c in _cotangents(found, args, recorded.inputs)]
+            return [*own, *[None] * len(recorded.captured)]
 
         inputs = [*recorded.inputs, *recorded.captured]
         node = P.custom_vjp(*inputs, body=_detached_body(recorded.graph), forward=on_forward, backward=on_backward)

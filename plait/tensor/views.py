@@ -1,12 +1,14 @@
 """Views: how a handle derives from its base, and how a write to it becomes a new value of the base.
 
-A view is a chain of steps; a step is one primitive with its parameters. `derive` replays the chain on the node of
-the base; `update` runs it backwards. Everything here works on nodes.
+A view is a chain of steps; a step is one primitive, or a composite of some, with its parameters. `derive` replays the
+chain on the node of the base; `update` runs it backwards; `layout` says where in the memory of the base its elements
+are. Everything here works on nodes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -16,14 +18,24 @@ from plait.core.errors import ArgumentError, message
 from plait.core.graph import EMPTY, FREED, REQUIRES_GRAD, TRACED, Node, Params, constant, full, record, recorder
 from plait.core.primitive import PRIMITIVES, P, Primitive
 
-Step = tuple[Primitive | None, Params]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Composite:
+    """A step that shows its operand through several primitives."""
+
+    name: str
+    show: Callable[..., Node]
+
+
+Step = tuple[Primitive | Composite | None, Params]
 DETACH: Step = (None, EMPTY)
 _HISTORY = REQUIRES_GRAD | TRACED | FREED
 
 
 def step(name: str, **params: Any) -> Step:
-    """Return one step of a view: the primitive `name` with `params`."""
-    return PRIMITIVES[name], Params(params)
+    """Return one step of a view: the primitive, or the composite, `name` with `params`."""
+    return _COMPOSITES.get(name) or PRIMITIVES[name], Params(params)
 
 
 def relabelled(node: Node, flags: int) -> Node:
@@ -52,7 +64,10 @@ def is_leaf(node: Node) -> bool:
 def derive(node: Node, steps: Sequence[Step]) -> Node:
     """Return the view of `node` along `steps`."""
     for prim, params in steps:
-        node = detached(node) if prim is None else record(prim, (node,), params)
+        if prim is None:
+            node = detached(node)
+        else:
+            node = prim.show(node, **params) if isinstance(prim, Composite) else record(prim, (node,), params)
     return node
 
 
@@ -93,6 +108,43 @@ def _put_broadcast(old: Node, value: Node, shape: Any, axes: Any) -> Node:
     return P.reshape(value, shape=old.shape)
 
 
+def _places(shape: Any, strides: Any, offset: int) -> Node:
+    """Return the position in memory of each element of a strided view."""
+    result = full(offset, aval(int64, shape))
+    for axis, stride in enumerate(strides):
+        if stride:
+            result = result + P.iota(dtype=int64, shape=shape, axis=axis) * constant(stride, int64)
+    return result
+
+
+def _flat(node: Node) -> Node:
+    return P.reshape(node, shape=(node.aval.size,))
+
+
+def _strided(node: Node, shape: Any, strides: Any, offset: int) -> Node:
+    return P.gather(_flat(node), _places(shape, strides, offset), axes=(0,), mode="clip")
+
+
+def _put_strided(old: Node, value: Node, shape: Any, strides: Any, offset: int) -> Node:
+    return P.reshape(P.scatter_set(_flat(old), value, _places(shape, strides, offset), axes=(0,)), shape=old.shape)
+
+
+def _as_real(node: Node) -> Node:
+    shape = (*node.shape, 1)
+    parts = [P.reshape(part, shape=shape) for part in (P.real(node), P.imag(node))]
+    return P.concatenate(*parts, axis=node.ndim)
+
+
+def _as_complex(node: Node) -> Node:
+    last, shape = node.ndim - 1, node.shape[:-1]
+    ones, zeros = (1,) * node.ndim, (0,) * last
+    parts = [P.slice(node, starts=(*zeros, k), limits=(*shape, k + 1), strides=ones) for k in range(2)]
+    return P.complex(*[P.reshape(part, shape=shape) for part in parts])
+
+
+_COMPOSITES = {c.name: c for c in (
+    Composite("strided", _strided), Composite("as_real", _as_real), Composite("as_complex", _as_complex),
+)}  # fmt: skip
 _INVERSE: dict[str, Callable[..., Node]] = {
     "reshape": lambda old, value, shape: P.reshape(value, shape=old.shape),
     "transpose": lambda old, value, permutation: P.transpose(
@@ -104,4 +156,94 @@ _INVERSE: dict[str, Callable[..., Node]] = {
     "bitcast": lambda old, value, dtype: P.bitcast(value, dtype=old.dtype),
     "real": lambda old, value: P.complex(value, P.imag(old)),
     "imag": lambda old, value: P.complex(P.real(old), value),
+    "strided": _put_strided,
+    "as_real": lambda old, value: _as_complex(value),
+    "as_complex": lambda old, value: _as_real(value),
+}
+
+
+def row_major(shape: Sequence[int]) -> tuple[int, ...]:
+    """Return the strides, in elements, of a dense tensor in row-major order."""
+    strides, stride = [], 1
+    for size in reversed(shape):
+        strides.append(stride)
+        stride *= max(size, 1)
+    return tuple(reversed(strides))
+
+
+def layout(shape: Sequence[int], steps: Sequence[Step]) -> tuple[tuple[int, ...], int] | None:
+    """Return strides and offset, in elements of a dense base of `shape`, of its view along `steps`.
+
+    Returns None where there are none: an element of the view is no element of the base, or a reshape of other than
+    contiguous axes was taken.
+    """
+    strides: Sequence[int] = row_major(shape)
+    offset = 0
+    for prim, params in steps:
+        if prim is None or prim.name == "bitcast":
+            continue
+        found = _LAYOUTS[prim.name](shape, strides, **params) if prim.name in _LAYOUTS else None
+        if found is None:
+            return None
+        shape, strides, first = found
+        offset += first
+    return tuple(strides), offset
+
+
+Layout = tuple[Sequence[int], Sequence[int], int]
+
+
+def _reshape_layout(old: Sequence[int], strides: Sequence[int], shape: Sequence[int]) -> Layout | None:
+    """Split or merge axes: those merged must lie one behind the other."""
+    if 0 in shape:
+        return shape, row_major(shape), 0
+    groups: list[list[int]] = []  # [size, stride of the last axis] of runs of axes that lie as one
+    for size, stride in zip(old, strides, strict=True):
+        if size != 1:
+            if groups and groups[-1][1] == size * stride:
+                groups[-1] = [groups[-1][0] * size, stride]
+            else:
+                groups.append([size, stride])
+    result: list[int] = []
+    for size in reversed(shape):
+        if size == 1:
+            result.append(result[-1] * shape[-len(result)] if result else 1)
+            continue
+        if groups[-1][0] % size:
+            return None
+        result.append(groups[-1][1])
+        groups[-1] = [groups[-1][0] // size, groups[-1][1] * size]
+        if groups[-1][0] == 1:
+            groups.pop()
+    return shape, result[::-1], 0
+
+
+def _broadcast_layout(old: Sequence[int], strides: Sequence[int], shape: Any, axes: Any) -> Layout:
+    kept = {a: (n, s) for a, n, s in zip(axes, old, strides, strict=True)}
+    return shape, [kept[a][1] if a in kept and kept[a][0] == n else 0 for a, n in enumerate(shape)], 0
+
+
+def _slice_layout(old: Sequence[int], strides: Sequence[int], starts: Any, limits: Any, **more: Any) -> Layout:
+    every = more["strides"]
+    shape = [-((a - b) // n) for a, b, n in zip(starts, limits, every, strict=True)]
+    first = sum(a * s for a, s in zip(starts, strides, strict=True))
+    return shape, [s * n for s, n in zip(strides, every, strict=True)], first
+
+
+def _reverse_layout(old: Sequence[int], strides: Sequence[int], axes: Any) -> Layout:
+    turned = [-s if a in axes else s for a, s in enumerate(strides)]
+    return old, turned, sum((old[a] - 1) * strides[a] for a in axes)
+
+
+def _strided_layout(old: Sequence[int], dense: Sequence[int], shape: Any, strides: Any, offset: int) -> Layout | None:
+    return (shape, strides, offset) if tuple(dense) == row_major(old) else None
+
+
+_LAYOUTS: dict[str, Callable[..., Layout | None]] = {
+    "strided": _strided_layout,
+    "reshape": _reshape_layout,
+    "broadcast": _broadcast_layout,
+    "slice": _slice_layout,
+    "reverse": _reverse_layout,
+    "transpose": lambda old, strides, permutation: ([old[a] for a in permutation], [strides[a] for a in permutation], 0),
 }

@@ -26,7 +26,7 @@ def test_reductions(name):
         if axis == () and name in ("logsumexp", "count_nonzero"):
             continue
         expected = np.asarray(REDUCTIONS[name](X.astype(float), axis=axis, keepdims=keepdims))
-        result = getattr(api, name)(plait.Tensor(X), axis, keepdims)
+        result = getattr(api, name)(plait.Tensor(X), axis=axis, keepdims=keepdims)
         assert result.shape == expected.shape, (axis, keepdims)
         np.testing.assert_allclose(result.numpy(), expected, rtol=2e-5, atol=1e-6)
 
@@ -60,7 +60,7 @@ def test_empty():
     )
     assert np.isneginf(x.logsumexp(0).numpy()).all() and x.softmax(0).shape == (0, 3)
     with pytest.raises(plait.errors.ShapeError, match="reduce_max of no elements is undefined"):
-        x.max(0)
+        x.amax(0)
 
 
 def test_extreme_values():
@@ -87,21 +87,21 @@ def test_norm(order):
 def test_scans(name, reference):
     for axis in (0, 1, -1):
         np.testing.assert_allclose(
-            getattr(api, name)(plait.Tensor(X), axis).numpy(), reference(X, axis), rtol=1e-4, atol=1e-5
+            getattr(api, name)(plait.Tensor(X), axis=axis).numpy(), reference(X, axis), rtol=1e-4, atol=1e-5
         )
 
 
 def test_sorting():
     x = plait.Tensor(X)
     for axis in (0, 1, -1):
-        np.testing.assert_array_equal(x.sort(axis).numpy(), np.sort(X, axis))
+        np.testing.assert_array_equal(x.sort(axis=axis).numpy(), np.sort(X, axis))
         np.testing.assert_array_equal(x.argsort(axis).numpy(), np.argsort(X, axis, kind="stable"))
-        np.testing.assert_array_equal(x.sort(axis, descending=True).numpy(), -np.sort(-X, axis))
+        np.testing.assert_array_equal(x.sort(axis=axis, descending=True).numpy(), -np.sort(-X, axis))
         values, indices = x.topk(2, axis)
         expected = np.take(-np.sort(-X, axis), [0, 1], axis)
         np.testing.assert_array_equal(values.numpy(), expected)
         np.testing.assert_array_equal(x.gather(axis, indices).numpy(), expected)
-    assert plait.Tensor([2.0, np.nan, 1.0]).sort().tolist()[:2] == [1, 2]
+    assert plait.Tensor([2.0, np.nan, 1.0]).sort(axis=0).tolist()[:2] == [1, 2]
     assert plait.Tensor([3, 1, 2]).topk(1, largest=False)[0].tolist() == [1]
 
 
@@ -113,7 +113,7 @@ ERRORS = [
     ),
     (lambda: api.ones(2, 3).sum((0, 0)), plait.errors.ShapeError, "An axis is named twice"),
     (lambda: api.ones(2).sum("x"), plait.errors.ArgumentTypeError, "axis is an integer"),
-    (lambda: api.max(api.ones(2), api.ones(2)), plait.errors.ArgumentTypeError, "use plait.maximum"),
+    (lambda: api.sum(api.ones(2), api.ones(2)), plait.errors.ArgumentTypeError, "use plait.maximum"),
     (lambda: api.ones(2, 2).cumsum(), plait.errors.ArgumentError, "needs to know along which"),
     (lambda: api.ones(2).topk(3), plait.errors.ShapeError, r"Received: k=3\. Expected: 0 to 2"),
     (lambda: api.max(plait.Tensor([1j])), plait.errors.DTypeError, "reduce_max does not take complex64"),

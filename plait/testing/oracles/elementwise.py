@@ -17,14 +17,52 @@ def rsqrt(x: Array) -> Array:
     return 1 / np.sqrt(x)
 
 
+def exp2(x: Array) -> Array:
+    """2 to the power x, also of complex numbers."""
+    return np.exp(x * np.log(2)) if x.dtype.kind == "c" else np.exp2(x)
+
+
 def logistic(x: Array) -> Array:
     """1 / (1 + exp(-x)), also of complex numbers."""
     return 1 / (1 + np.exp(-x)) if x.dtype.kind == "c" else special.expit(x)
 
 
+def softplus(x: Array) -> Array:
+    """log(1 + exp(x))."""
+    return np.logaddexp(0, x)
+
+
 def polygamma(x: Array, *, order: int) -> Array:
     """The derivative of order `order` of digamma."""
     return special.polygamma(order, np.asarray(x, np.float64))
+
+
+def airy_ai(x: Array, *, derivative: int) -> Array:
+    """The Airy function Ai or its derivative."""
+    return special.airy(x)[derivative]
+
+
+def spherical_bessel(x: Array, *, order: int) -> Array:
+    """The spherical Bessel function of the first kind; SciPy has it for x >= 0 only."""
+    return special.spherical_jn(order, np.abs(x)) * np.sign(np.where(x == 0, 1, x)) ** order
+
+
+_POLYNOMIALS = {
+    "chebyshev_t": special.eval_chebyt,
+    "chebyshev_u": special.eval_chebyu,
+    "chebyshev_v": lambda n, x: special.eval_chebyu(n, x) - special.eval_chebyu(n - 1, x),
+    "chebyshev_w": lambda n, x: special.eval_chebyu(n, x) + special.eval_chebyu(n - 1, x),
+    "hermite_h": special.eval_hermite,
+    "hermite_he": special.eval_hermitenorm,
+    "laguerre_l": special.eval_laguerre,
+    "legendre_p": special.eval_legendre,
+}
+
+
+def orthogonal_polynomial(x: Array, n: Array, *, family: str) -> Array:
+    """The polynomial of degree n, 0 for negative degrees."""
+    degree = np.maximum(n, 0).astype(np.int64)
+    return np.where(n < 0, 0, _POLYNOMIALS[family](degree, np.asarray(x, np.float64))).astype(x.dtype)
 
 
 def div(x: Array, y: Array) -> Array:

@@ -1,0 +1,241 @@
+"""The incomplete gamma functions and the Hurwitz zeta function: series that end where they have converged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from functools import cache
+from math import factorial, inf, nan, pi
+from typing import Any
+
+from plait.core.dtype import FLOATS, DType, float64, int64
+from plait.core.errors import GradientError, message
+from plait.core.graph import Node
+from plait.core.primitive import P
+from plait.ir import math
+from plait.ir.arithmetic import magnitude, multiply_add, poly, where
+from plait.ir.build import Builder, LocalValue
+from plait.ir.coefficients import LGAMMA, LOG1P
+from plait.ir.loop import Expr, const, select, unary
+from plait.prims.iterative import iterative
+from plait.prims.rules import draw, partials
+
+_EPSILON = 2.0**-53
+_BERNOULLI = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617 / 510, 43867 / 798, -174611 / 330)
+_STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360, 1 / 156)
+_DIRECT = 10  # terms of the zeta function that are summed one by one, at least
+_MOST_TERMS = 2000
+
+
+def _in_double(body: Callable[..., Expr]) -> Callable[..., Expr]:
+    def wide(builder: Builder, *values: Expr, **params: Any) -> Expr:
+        return body(builder, *(v.cast(float64) for v in values), **params).cast(values[0].dtype)
+
+    return wide
+
+
+# smooth=False below: the laws would differentiate by every operand
+def _not_by(name: str, operand: str) -> Callable[..., Node]:
+    """Make the partial derivative by an operand that has none in closed form."""
+
+    def partial(*nodes: Node) -> Node:
+        fix = f"call .detach() on {operand}"
+        raise GradientError(message(f"{name} has no derivative by {operand}", fix=fix))
+
+    return partial
+
+
+# the zeta function
+
+
+@_in_double
+def _zeta(builder: Builder, s: Expr, q: Expr) -> Expr:
+    """Direct sum until the argument is large, then Euler and Maclaurin's formula (NIST 25.11.5)."""
+    total, a = builder.local(float64, 0), builder.local(float64, q)
+    term = builder.local(float64, 0)
+    count = builder.local(int64, 0)
+    is_defined = (s > 1) & (s < inf) & ((q > 0) | (unary("floor", q).ne(q) & unary("floor", s).eq(s) & (q > -inf)))
+    with builder.repeat_while(is_defined & ((count.get() < _DIRECT) | (a.get() < _DIRECT))):
+        term.set(math.pow(a.get(), -s))
+        total.set(total.get() + term.get())
+        # what is left is less than the terms so far can hold
+        following = a.get() + 1
+        is_done = (a.get() > 0) & (term.get() < total.get() * (_EPSILON * _EPSILON))
+        a.set(where(is_done, 2.0 * _DIRECT, following))
+        count.set(where(is_done, _DIRECT, count.get() + 1))
+    w = a.get()
+    power = math.pow(w, -s)
+    series, rising, inverse = const(0, float64), s, 1 / w
+    for j, bernoulli in enumerate(_BERNOULLI, 1):
+        series = multiply_add(rising * inverse, bernoulli / factorial(2 * j), series)
+        rising = rising * (s + (2 * j - 1)) * (s + 2 * j) * inverse * inverse
+    rest = power * (w / (s - 1) + 0.5 + series)
+    value = total.get() + where(is_defined & (power > 0), rest, 0)
+    is_pole = s.eq(1) | ((s > 1) & (q <= 0) & unary("floor", q).eq(q))
+    at_pole = where(is_pole & q.eq(q), const(inf, float64), nan)
+    at_pole = where(s.eq(inf) & (q > 1), 0, at_pole)
+    return select(is_defined, value, at_pole)
+
+
+def _zeta_samples(random: Any, dtype: DType, size: int) -> Iterator[tuple[list[Any], dict[str, Any]]]:
+    for shape in ((size,), (), (3, size)):
+        yield [draw(random, dtype, shape, 1.5, 8), draw(random, dtype, shape, 0.3, 12)], {}
+
+
+zeta = iterative(
+    "zeta", FLOATS, _zeta, flops=600, sample=_zeta_samples, oracle="scipy.special.zeta", tolerance=64, smooth=False,
+    jvp=partials(_not_by("zeta", "its first argument"), lambda y, s, q: -s * P.zeta(s + 1, q)),
+)  # fmt: skip
+
+
+# the incomplete gamma functions
+
+
+@cache
+def _uniform_coefficients(rows: int, columns: int) -> tuple[tuple[float, ...], ...]:
+    """The coefficients d_kn of Temme's uniform expansion (NIST 8.12.8 to 8.12.13), in exact arithmetic."""
+    size = columns + 2 * rows + 2
+    alpha = [Fraction(0), Fraction(1), Fraction(1, 3)]
+    for n in range(3, size + 1):
+        total = sum((j * alpha[j] * alpha[n - j + 1] for j in range(2, n)), Fraction(0))
+        alpha.append((alpha[n - 1] - total) / (n + 1))
+    first = [Fraction(-1, 3)] + [(n + 2) * alpha[n + 2] for n in range(1, size - 1)]
+    result = [first]
+    for k in range(1, rows):
+        gamma = (-1) ** k * _stirling_ratio(k)
+        previous = result[-1]
+        result.append([gamma * first[n] + (n + 2) * previous[n + 2] for n in range(len(previous) - 2)])
+    return tuple(tuple(float(c) for c in row[:columns]) for row in result)
+
+
+@cache
+def _stirling_ratio(k: int) -> Fraction:
+    """The coefficients g_k of Stirling's series of gamma itself: those of exp of the series of its logarithm."""
+    if k == 0:
+        return Fraction(1)
+    logs = {1: Fraction(1, 12), 3: Fraction(-1, 360), 5: Fraction(1, 1260), 7: Fraction(-1, 1680), 9: Fraction(1, 1188),
+            11: Fraction(-691, 360360), 13: Fraction(1, 156), 15: Fraction(-3617, 122400)}  # fmt: skip
+    return sum((j * c * _stirling_ratio(k - j) for j, c in logs.items() if j <= k), Fraction(0)) / k
+
+
+def _log1p_less(mu: Expr) -> Expr:
+    """log(1 + mu) - mu for |mu| < 0.29."""
+    return mu * mu * poly(mu, LOG1P[float64])
+
+
+def _prefactor(a: Expr, x: Expr) -> Expr:
+    """x^a exp(-x) / gamma(a + 1)."""
+    mu = (x - a) / a
+    gap = select(magnitude(mu) < 0.28, _log1p_less(mu), math.log(x / a) - mu)
+    inverse = 1 / a
+    stirling = inverse * poly(inverse * inverse, _STIRLING)
+    large = math.exp(a * gap - stirling) / math.sqrt(a * (2 * pi))
+    return select(a > 10, large, math.exp(a * math.log(x) - x - math.lgamma(a + 1)))
+
+
+def _uniform(a: Expr, x: Expr, upper: bool) -> Expr:
+    """Temme's expansion for large a, x near a."""
+    mu = (x - a) / a
+    half = -_log1p_less(mu)
+    eta = math.copysign(math.sqrt(half * 2), mu)
+    total, inverse = const(0, float64), 1 / a
+    for row in reversed(_uniform_coefficients(12, 20)):
+        total = total * inverse + poly(eta, row)
+    rest = math.exp(-a * half) / math.sqrt(a * (2 * pi)) * total
+    tail = math.erfc((eta if upper else -eta) * math.sqrt(a * 0.5)) * 0.5
+    return tail + rest if upper else tail - rest
+
+
+def _series(builder: Builder, a: Expr, x: Expr, result: LocalValue, upper: bool) -> None:
+    """The power series of the lower function (NIST 8.11.4)."""
+    term, total = builder.local(float64, 1), builder.local(float64, 1)
+    n = builder.local(float64, a)
+    with builder.repeat_while((term.get() > total.get() * _EPSILON) & (n.get() < a + _MOST_TERMS)):
+        n.set(n.get() + 1)
+        term.set(term.get() * (x / n.get()))
+        total.set(total.get() + term.get())
+    lower = _prefactor(a, x) * total.get()
+    result.set(1 - lower if upper else lower)
+
+
+def _small_series(builder: Builder, a: Expr, x: Expr, result: LocalValue) -> None:
+    """The upper function for small a and x, without cancellation (Gautschi 1979)."""
+    term, total = builder.local(float64, 1), builder.local(float64, 0)
+    n = builder.local(float64, 0)
+    with builder.repeat_while((magnitude(term.get()) > magnitude(total.get()) * _EPSILON) & (n.get() < _MOST_TERMS)):
+        n.set(n.get() + 1)
+        term.set(term.get() * (-x / n.get()))
+        total.set(total.get() + term.get() / (a + n.get()))
+    # log(gamma(1 + a)) around a = 0
+    near = multiply_add(a, poly(a, LGAMMA), -math.log1p(a))
+    log_gamma = select(magnitude(a) < 0.5, near, math.lgamma(a + 1))
+    exponent = a * math.log(x) - log_gamma
+    result.set(-math.expm1(exponent) - math.exp(exponent) * a * total.get())
+
+
+def _fraction(builder: Builder, a: Expr, x: Expr, result: LocalValue, upper: bool) -> None:
+    """Legendre's continued fraction of the upper function, by the method of Lentz (NIST 8.9.2)."""
+    tiny = 1e-300
+    b, c = builder.local(float64, x + 1 - a), builder.local(float64, 1 / tiny)
+    d, h, n = builder.local(float64, 1 / (x + 1 - a)), builder.local(float64, 0), builder.local(float64, 0)
+    h.set(d.get())
+    step = builder.local(float64, 0)
+    with builder.repeat_while((magnitude(step.get() - 1) > _EPSILON * 2) & (n.get() < _MOST_TERMS)):
+        n.set(n.get() + 1)
+        b.set(b.get() + 2)
+        factor = builder.local(float64, n.get() * (a - n.get()))
+        lower_part = builder.local(float64, factor.get() * d.get() + b.get())
+        d.set(1 / where(lower_part.get().eq(0), tiny, lower_part.get()))
+        upper_part = builder.local(float64, b.get() + factor.get() / c.get())
+        c.set(where(upper_part.get().eq(0), tiny, upper_part.get()))
+        step.set(c.get() * d.get())
+        h.set(h.get() * step.get())
+    value = _prefactor(a, x) * a * h.get()
+    result.set(value if upper else 1 - value)
+
+
+def _incomplete(upper: bool) -> Callable[..., Expr]:
+    @_in_double
+    def body(builder: Builder, a: Expr, x: Expr) -> Expr:
+        result = builder.local(float64, nan)
+        is_proper = (a > 0) & (x > 0) & (a < inf) & (x < inf)
+        with builder.when(is_proper & (a > 20) & (magnitude(x - a) < a * 0.28)):
+            result.set(_uniform(a, x, upper))
+        with builder.otherwise():
+            is_small = (x <= 1.1) | (x < a)
+            with builder.when(is_proper & is_small):
+                if upper:
+                    with builder.when((x <= 1.1) & (a < 1)):
+                        _small_series(builder, a, x, result)
+                    with builder.otherwise():
+                        _series(builder, a, x, result, upper)
+                else:
+                    _series(builder, a, x, result, upper)
+            with builder.when(is_proper & ~is_small):
+                _fraction(builder, a, x, result, upper)
+        full, empty = (0.0, 1.0) if upper else (1.0, 0.0)
+        # at the edges: x = 0 or infinite a give no mass below x, a = 0 or infinite x all of it
+        nothing = ((a > 0) & x.eq(0)) | (a.eq(inf) & (x >= 0) & (x < inf))
+        everything = (a.eq(0) & (x > 0)) | ((a >= 0) & (a < inf) & x.eq(inf))
+        return where(nothing, empty, where(everything, full, result.get()))
+
+    return body
+
+
+def _density(sign: float) -> Callable[[Node, Node, Node], Node]:
+    return lambda y, a, x: P.exp((a - 1) * P.log(x) - x - P.lgamma(a)) * sign
+
+
+def _gamma_samples(random: Any, dtype: DType, size: int) -> Iterator[tuple[list[Any], dict[str, Any]]]:
+    for low, high in ((0.1, 3), (2, 30), (25, 40)):
+        yield [draw(random, dtype, (size,), low, high) for _ in range(2)], {}
+
+
+gammainc = iterative(
+    "gammainc", FLOATS, _incomplete(upper=False), flops=600, sample=_gamma_samples, oracle="scipy.special.gammainc",
+    jvp=partials(_not_by("gammainc", "its first argument"), _density(1)), tolerance=64, smooth=False,
+)  # fmt: skip
+gammaincc = iterative(
+    "gammaincc", FLOATS, _incomplete(upper=True), flops=600, sample=_gamma_samples, oracle="scipy.special.gammaincc",
+    jvp=partials(_not_by("gammaincc", "its first argument"), _density(-1)), tolerance=64, smooth=False,
+)  # fmt: skip

@@ -1,0 +1,91 @@
+"""Names of PyTorch that do not apply here, and what to use instead: looking one up raises an error that says so."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+_NAMES = {
+    "plait computes dense tensors: keep indices and values as tensors, and use scatter_add, index_add or gather": """
+        ccol_indices ccol_indices_copy coalesce col_indices col_indices_copy crow_indices crow_indices_copy dense_dim
+        hspmm hsmm indices indices_copy is_sparse_coo resize_as_sparse_ row_indices row_indices_copy saddmm smm dsmm
+        sparse sparse_bsc sparse_bsc_tensor sparse_bsr sparse_bsr_tensor sparse_compressed_tensor sparse_coo
+        sparse_coo_tensor sparse_csc sparse_csc_tensor sparse_csr sparse_csr_tensor sparse_dim sparse_mask
+        sparse_resize_ sparse_resize_and_clear_ spmm sspaddmm sspaddmm_ to_dense to_sparse to_sparse_bsc to_sparse_bsr
+        to_sparse_coo to_sparse_csc to_sparse_csr values values_copy to_padded_tensor nested jagged
+    """,
+    "plait has no quantized tensors: use int8 tensors and a scale, (x / scale).round().clamp(-128, 127)": """
+        dequantize empty_quantized int_repr q_per_channel_axis q_per_channel_scales q_per_channel_zero_points q_scale
+        q_zero_point qint32 qint8 qscheme quantize_per_channel quantize_per_tensor quantize_per_tensor_dynamic quint2x4
+        quint4x2 quint8 per_channel_affine per_channel_affine_float_qparams per_channel_symmetric per_tensor_affine
+        per_tensor_symmetric choose_qparams_optimized quantized_batch_norm quantized_gru quantized_gru_cell
+        quantized_lstm quantized_lstm_cell quantized_max_pool1d quantized_max_pool2d quantized_max_pool3d
+        quantized_rnn_relu_cell quantized_rnn_tanh_cell fake_quantize_per_channel_affine
+        fake_quantize_per_tensor_affine fused_moving_avg_obs_fake_quant quantization ao
+    """,
+    "values live on the CPU: leave the call out": """
+        cuda ipu mps mtia xpu maia hpu pin_memory record_stream accelerator Stream Event get_device_module cudnn_is_acceptable
+        set_default_device get_default_device is_vulkan_available vulkan
+    """,
+    "values have no storage object: use x.numpy(), or DLPack, for the memory, and y.copy_(x) to write": """
+        storage storage_type untyped_storage set_ module_load const_data_ptr Storage UntypedStorage TypedStorage
+        BoolStorage ByteStorage CharStorage DoubleStorage FloatStorage HalfStorage IntStorage LongStorage ShortStorage
+        BFloat16Storage ComplexDoubleStorage ComplexFloatStorage share_memory_ from_file is_storage
+    """,
+    "values are stored densely in row-major order and kernels choose their own order: leave the argument out": """
+        layout strided memory_format channels_last channels_last_3d contiguous_format preserve_format
+        legacy_contiguous_format to_mkldnn
+    """,
+    "call a function of the whole tensor, which is compiled, or plait.pure_callback for one of Python": """
+        apply_ map_ map2_
+    """,
+    "a tensor records the operation that made it: plait.grad and x.backward() differentiate it": """
+        grad_fn volatile reinforce autograd anomaly set_anomaly_enabled is_anomaly_enabled
+        is_anomaly_check_nan_enabled
+    """,
+    "there is no complex32: use plait.complex64": "complex32",
+    "use plait.tensor(data, dtype=...)": """
+        FloatTensor DoubleTensor HalfTensor BFloat16Tensor ByteTensor CharTensor ShortTensor IntTensor LongTensor
+        BoolTensor set_default_tensor_type new
+    """,
+    "subclasses are not needed to steer operations: write a function": "as_subclass",
+    "use resize_(shape), or y = x.reshape(shape)": "resize resize_as",
+    "use x.to(dtype)": "type_conversion",
+    "use plait.arange(start, end + step, step)": "range",
+    "use plait.jit": "compile jit export fx func",
+    "use plait.vmap, plait.grad, plait.jvp, plait.vjp": "functorch",
+    "compute in float32 and convert parameters and inputs: x.to(plait.bfloat16)": """
+        autocast amp GradScaler get_autocast_dtype set_autocast_dtype is_autocast_enabled set_autocast_enabled
+        get_autocast_cpu_dtype get_autocast_gpu_dtype set_autocast_cpu_dtype set_autocast_gpu_dtype
+        is_autocast_cpu_enabled set_autocast_cpu_enabled clear_autocast_cache
+    """,
+    "the default dtype is float32: give dtype= where another is wanted": "set_default_dtype",
+    "results do not depend on the number of threads or on the run": """
+        use_deterministic_algorithms are_deterministic_algorithms_enabled set_deterministic_debug_mode
+        get_deterministic_debug_mode is_deterministic_algorithms_warn_only_enabled
+    """,
+    "products are computed in the dtype of their operands": "set_float32_matmul_precision get_float32_matmul_precision",
+    "use plait.no_grad()": "inference_mode is_inference_mode_enabled set_grad_enabled",
+    "use plait.print_options": "set_printoptions",
+    "use plait.linalg.eigh": "symeig",
+    "use plait.linalg.solve": "solve",
+    "use plait.linalg.lstsq": "lstsq",
+    "use plait.linalg.eig": "eig",
+    "use plait.linalg.matrix_rank": "matrix_rank",
+}
+ADVICE = {name: advice for advice, names in _NAMES.items() for name in names.split()}
+
+
+def _refuse(owner: str, name: str) -> NoReturn:
+    advice = ADVICE.get(name)
+    text = f"{owner} has no attribute {name!r}"
+    raise AttributeError(text if advice is None else f"{text}. Fix: {advice}.")
+
+
+def of_tensor(self: Any, name: str) -> NoReturn:
+    """Raise `AttributeError`; for a name of PyTorch it says what to use."""
+    _refuse(f"{type(self).__name__!r} object", name)
+
+
+def of_module(name: str) -> NoReturn:
+    """Raise `AttributeError`; for a name of PyTorch it says what to use."""
+    _refuse("module 'plait'", name)

@@ -1,0 +1,315 @@
+"""The laws of public functions, checked on the example that each one documents.
+
+The example in a function's docstring is run with a spy in the function's place: the arguments of its call, slightly
+perturbed, are the sample on which the laws are checked. So every function that documents an example is covered, and
+one that documents none is found.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import doctest
+import io
+import types
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+import plait
+from plait.core import tree
+from plait.core.dtype import COMPLEXES, FLOATS, SIGNED, UNSIGNED, DType, bool_
+from plait.core.errors import AbstractValueError, GradientError, PlaitError
+from plait.runtime.code import statistics
+
+NAMESPACES = (
+    "plait", "plait.linalg", "plait.fft", "plait.special", "plait.signal.windows", "plait.masked", "plait.random",
+    "plait.nn.functional",
+)  # fmt: skip
+LAWS = ("value", "jit", "vmap", "jvp", "vjp", "sizes")
+DTYPES = {"bool": (bool_,), "integers": (*SIGNED, *UNSIGNED), "floats": FLOATS, "complex": COMPLEXES}
+_STEP = 1e-6
+
+
+class Inapplicable(Exception):
+    """A law says nothing of this function; the text tells why."""
+
+
+@dataclass
+class Sample:
+    """A call of a function: the tensors among its arguments, and how to call it with others in their place."""
+
+    function: Callable[..., Any]
+    leaves: list[plait.Tensor]
+    call: Callable[..., Any] = field(repr=False)
+
+    @property
+    def floats(self) -> list[int]:
+        """Numbers of the tensors that may be differentiated."""
+        return [i for i, x in enumerate(self.leaves) if x.dtype.is_inexact]
+
+
+def public_functions() -> Iterator[tuple[str, Callable[..., Any]]]:
+    """Yield the full name and the function, for each function of tensors in the public namespaces."""
+    for namespace in NAMESPACES:
+        module = module_of(namespace)
+        for name in sorted(n for n in vars(module) if not n.startswith("_")):
+            found = getattr(module, name)
+            is_function = callable(found) and not isinstance(found, (type, types.ModuleType, DType))
+            if is_function and (getattr(found, "__module__", None) or "plait").startswith("plait"):
+                yield f"{namespace}.{name}", found
+
+
+def module_of(name: str) -> Any:
+    """Return a namespace by its dotted name."""
+    found: Any = plait
+    for part in name.split(".")[1:]:
+        found = getattr(found, part)
+    return found
+
+
+def sample_of(full_name: str) -> Sample:
+    """Run the example of a function, and return its first call of the function.
+
+    Raises:
+        Inapplicable: there is no example, or it does not call the function with a tensor.
+    """
+    namespace, _, name = full_name.rpartition(".")
+    module = module_of(namespace)
+    function = getattr(module, name)
+    if getattr(module, getattr(function, "__name__", name), None) is function:
+        name = function.__name__  # an alias: the example calls the function by its first name
+    calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+
+    def spy(*args: Any, **kwargs: Any) -> Any:
+        calls.append((args, kwargs))
+        return function(*args, **kwargs)
+
+    example = doctest.DocTestParser().get_doctest(function.__doc__ or "", {"plait": plait, "np": np}, name, None, 0)
+    if not example.examples:
+        raise Inapplicable("no example")
+    setattr(module, name, spy)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            doctest.DocTestRunner(verbose=False).run(example, out=lambda text: None)
+    finally:
+        setattr(module, name, function)
+    for args, kwargs in calls:
+        leaves, treedef = tree.flatten((args, kwargs))
+        places = [i for i, leaf in enumerate(leaves) if isinstance(leaf, plait.Tensor)]
+        if places:
+            return Sample(function, [leaves[i].detach() for i in places], _caller(function, leaves, places, treedef))
+    raise Inapplicable("its arguments are no tensors")
+
+
+def _caller(function: Any, leaves: list[Any], places: list[int], treedef: Any) -> Callable[..., Any]:
+    def call(*tensors: plait.Tensor) -> list[plait.Tensor]:
+        filled = list(leaves)
+        for place, tensor in zip(places, tensors, strict=True):
+            filled[place] = tensor
+        args, kwargs = tree.unflatten(treedef, filled)
+        found = [leaf for leaf in tree.leaves(function(*args, **kwargs)) if isinstance(leaf, plait.Tensor)]
+        if not found:
+            raise Inapplicable("its result is no tensor")
+        return found
+
+    return call
+
+
+# laws
+
+
+def check(law: str, sample: Sample, seed: int = 0) -> None:
+    """Check one of `LAWS`.
+
+    Raises:
+        AssertionError: the law does not hold.
+        Inapplicable: it says nothing of this function.
+    """
+    plait.manual_seed(seed)
+    try:
+        _CHECKS[law](sample, np.random.default_rng(seed))
+    except AbstractValueError as error:
+        raise Inapplicable("needs values: the result's shape, or Python, depends on them") from error
+    except GradientError as error:
+        raise Inapplicable(f"no derivative: {str(error).splitlines()[0]}") from error
+
+
+def _perturbed(
+    sample: Sample, random: Any, dtype: DType | None = None, sizes: tuple[float, ...] = (0.05, -0.05, 0.3, -0.3)
+) -> list[plait.Tensor]:
+    """The tensors of the sample, the floats a little moved: away from the edges on which examples like to stand.
+
+    The first of `sizes` that leaves all results finite is taken, so that the domain is not left.
+    """
+    for size in sizes:
+        moved = _moved(sample, random, dtype, size)
+        if not sample.floats or all(bool(np.isfinite(_array(y)).all()) for y in sample.call(*moved)):
+            break
+    return moved
+
+
+def _moved(sample: Sample, random: Any, dtype: DType | None, size: float) -> list[plait.Tensor]:
+    moved = []
+    for i, x in enumerate(sample.leaves):
+        if i not in sample.floats:
+            moved.append(x)
+            continue
+        array = np.array(x.to(_wide(x.dtype)))
+        array = array + size * random.uniform(0.2, 1.0, array.shape) * np.maximum(np.abs(array), 0.1)
+        moved.append(plait.tensor(array, dtype=x.dtype if dtype is None else dtype if not x.dtype.is_complex else None))
+    return moved
+
+
+def _wide(dtype: DType) -> DType:
+    return plait.complex128 if dtype.is_complex else plait.float64
+
+
+def _close(got: Any, want: Any, tolerance: float) -> None:
+    assert len(got) == len(want)
+    for g, w in zip(got, want, strict=True):
+        assert g.shape == w.shape and g.dtype is w.dtype, (g.aval, w.aval)
+        _close_arrays(_array(g), _array(w), tolerance)
+
+
+def _array(x: plait.Tensor) -> np.ndarray[Any, Any]:
+    return np.asarray(x.detach().to(_wide(x.dtype)) if x.dtype.is_inexact else x.detach())
+
+
+def _close_arrays(a: Any, b: Any, tolerance: float) -> None:
+    if b.dtype.kind not in "fc":
+        assert np.array_equal(a, b), (a, b)
+        return
+    with np.errstate(all="ignore"):
+        scale = np.abs(b[np.isfinite(b)]).max(initial=1.0)
+        same = (a == b) | (np.isnan(a) & np.isnan(b)) | (np.abs(a - b) <= tolerance * scale)
+    assert same.all(), (a, b)
+
+
+def _value(sample: Sample, random: Any) -> None:
+    sample.call(*sample.leaves)  # its value is checked by the doctest of the example
+
+
+def _jit(sample: Sample, random: Any) -> None:
+    inputs = _perturbed(sample, random)
+    plait.manual_seed(0)
+    want = sample.call(*inputs)
+    plait.manual_seed(0)
+    _close(plait.jit(sample.call)(*inputs), want, 1e-5)
+
+
+def _vmap(sample: Sample, random: Any) -> None:
+    copies = [_perturbed(sample, random) for _ in range(3)]
+    together = [plait.stack(column) for column in zip(*copies, strict=True)]
+    got = plait.vmap(sample.call)(*together)
+    separate = [sample.call(*c) for c in copies]
+    _close(got, [plait.stack(column) for column in zip(*separate, strict=True)], 1e-5)
+
+
+def _directions(sample: Sample, random: Any, inputs: list[plait.Tensor]) -> list[plait.Tensor]:
+    return [plait.tensor(random.standard_normal(inputs[i].shape), dtype=inputs[i].dtype) for i in sample.floats]
+
+
+def _of_floats(sample: Sample, inputs: list[plait.Tensor]) -> Callable[..., Any]:
+    """The function of the floating-point arguments alone, with its real or complex results."""
+
+    def call(*floats: plait.Tensor) -> list[plait.Tensor]:
+        filled = list(inputs)
+        for place, x in zip(sample.floats, floats, strict=True):
+            filled[place] = x
+        plait.manual_seed(0)
+        found = [y for y in sample.call(*filled) if y.dtype.is_inexact]
+        if not found:
+            raise Inapplicable("its results are integers or bools")
+        return found
+
+    return call
+
+
+def _differentiable(sample: Sample, random: Any, *sizes: float) -> tuple[Any, list[plait.Tensor], list[plait.Tensor]]:
+    if not sample.floats:
+        raise Inapplicable("its arguments are integers or bools")
+    inputs = _perturbed(sample, random, plait.float64, sizes)
+    function = _of_floats(sample, inputs)
+    return function, [inputs[i] for i in sample.floats], _directions(sample, random, inputs)
+
+
+def _jvp(sample: Sample, random: Any) -> None:
+    failure: AssertionError | None = None
+    for sizes in ((0.05, -0.05), (0.3, -0.3), (0.01, -0.01)):  # should the first point lie near a kink
+        function, floats, directions = _differentiable(sample, random, *sizes)
+        _, slopes = plait.jvp(function, tuple(floats), tuple(directions))
+        above = function(*[x + _STEP * d for x, d in zip(floats, directions, strict=True)])
+        below = function(*[x - _STEP * d for x, d in zip(floats, directions, strict=True)])
+        try:
+            for slope, high, low in zip(slopes, above, below, strict=True):
+                tolerance = 1e-5 if high.dtype in (plait.float64, plait.complex128) else 1.0
+                _close_arrays(_array(slope), (_array(high) - _array(low)) / (2 * _STEP), tolerance)
+            return
+        except AssertionError as error:
+            failure = error
+    assert failure is not None
+    raise failure
+
+
+def _vjp(sample: Sample, random: Any) -> None:
+    function, floats, directions = _differentiable(sample, random, 0.05, -0.05, 0.3, -0.3)
+    results, slopes = plait.jvp(function, tuple(floats), tuple(directions))
+    _, pull = plait.vjp(function, *floats)
+    weights = [plait.tensor(random.standard_normal(y.shape), dtype=y.dtype) for y in results]
+    pulled = pull(weights)
+    forward = sum(float(np.sum(np.real(_array(w)) * np.real(_array(s)) + np.imag(_array(w)) * np.imag(_array(s))))
+                  for w, s in zip(weights, slopes, strict=True))  # fmt: skip
+    backward = sum(float(np.sum(np.real(_array(p)) * np.real(_array(d)) + np.imag(_array(p)) * np.imag(_array(d))))
+                   for p, d in zip(pulled, directions, strict=True))  # fmt: skip
+    size = max(1.0, abs(forward), *[float(np.abs(_array(s)).max(initial=0)) for s in slopes])
+    assert abs(forward - backward) <= 1e-4 * size, (forward, backward)
+
+
+def _sizes(sample: Sample, random: Any) -> None:
+    """Another size of a batch axis needs no new kernels, once two sizes were seen."""
+    for count in (2, 3, 5):
+        compiled = statistics.compiled + statistics.from_cache
+        batch = [
+            plait.stack(column) for column in zip(*[_perturbed(sample, random) for _ in range(count)], strict=True)
+        ]
+        plait.sync()
+        compiled = statistics.compiled + statistics.from_cache
+        for y in plait.vmap(sample.call)(*batch):
+            y.detach().numpy()
+    made = statistics.compiled + statistics.from_cache - compiled
+    if made:
+        raise Inapplicable(f"{made} kernel{'s are' if made > 1 else ' is'} made for each size")
+
+
+_CHECKS = {"value": _value, "jit": _jit, "vmap": _vmap, "jvp": _jvp, "vjp": _vjp, "sizes": _sizes}
+
+
+def check_dtypes(sample: Sample, family: str) -> list[str]:
+    """Return the dtypes of a family of `DTYPES` that the function takes in place of those of its example.
+
+    Results in another precision are compared with those of the widest of the family.
+
+    Raises:
+        AssertionError: a narrower dtype gives another result.
+        Inapplicable: the function takes none of them.
+    """
+    accepted, wide, refusal = [], None, ""
+    for dtype in reversed(DTYPES[family]):
+        operands = sample.floats or range(len(sample.leaves))  # beside floats, integers are positions
+        replaced = [x.to(dtype) if i in operands else x for i, x in enumerate(sample.leaves)]
+        plait.manual_seed(0)
+        try:
+            found = [_array(y) for y in sample.call(*replaced)]
+        except (PlaitError, TypeError, ValueError) as error:
+            refusal = refusal or str(error).splitlines()[0]
+            continue
+        accepted.append(dtype.name)
+        wide = wide or found
+        if family in ("floats", "complex"):
+            for a, b in zip(found, wide, strict=True):
+                _close_arrays(a, b, {16: 0.1, 32: 1e-3}.get(dtype.bits // (2 if family == "complex" else 1), 1e-9))
+    if not accepted:
+        raise Inapplicable(refusal)
+    return accepted[::-1]
