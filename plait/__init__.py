@@ -64,6 +64,7 @@ from plait.sampling import (
     set_rng_state,
 )
 from plait.signal import bartlett_window, blackman_window, hamming_window, hann_window, istft, kaiser_window, stft
+from plait.tensor.absent import of_module as __getattr__  # says what to use for a name that is not here
 from plait.tensor.api import *
 from plait.tensor.autograd import (
     enable_grad,

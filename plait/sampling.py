@@ -273,8 +273,9 @@ def randperm(n: int, dtype: Any = None, device: Any = None, generator: Generator
 
 
 def normal(
-    mean: Any, std: Any = 1.0, size: Any = None, dtype: Any = None, generator: Generator | None = None
-) -> Tensor:
+    mean: Any, std: Any = 1.0, size: Any = None, dtype: Any = None, device: Any = None,
+    generator: Generator | None = None,
+) -> Tensor:  # fmt: skip
     """Draw normal numbers of given means and standard deviations.
 
     Args:
@@ -282,6 +283,7 @@ def normal(
         std: a number or a tensor, not negative.
         size: sizes of the result; by default the common shape of `mean` and `std`.
         dtype: element type, by default theirs.
+        device: "cpu".
         generator: the source.
 
     Returns:
@@ -294,6 +296,7 @@ def normal(
         >>> plait.normal(plait.zeros(2), 0.0)
         tensor([0., 0.])
     """
+    check_device(device)
     if isinstance(std, (int, float)) and std < 0:
         raise ArgumentError(message("normal: a standard deviation is not negative", std, "0 or more"))
     given = [v for v in (mean, std) if isinstance(v, Tensor)]

@@ -25,7 +25,7 @@ REDUCTIONS: dict[str, tuple[Callable[..., Any], Callable[[Any], Any]]] = {
     "norm": (lambda x, dim, **k: masked.norm(x, 3.0, dim, **k), lambda x: np.linalg.norm(x, 3)),
     "biased": (lambda x, dim, **k: masked.var(x, dim, False, **k), np.var),
     "least": (lambda x, dim, **k: masked.norm(x, -np.inf, dim, **k), lambda x: np.abs(x).min()),
-    "median": (lambda x, dim, **k: masked.median(x, 0 if dim is None else dim, **k), lambda x: np.sort(x)[(len(x) - 1) // 2]),
+    "median": (masked.median, lambda x: np.sort(x)[(len(x) - 1) // 2]),
 }  # fmt: skip
 
 

@@ -94,12 +94,12 @@ def main(patterns: list[str]) -> int:
     reasons, failures = Reasons(), []
     columns = [*surface.LAWS, *surface.DTYPES]
     primitives = primitive_rows(reasons)
-    rows = [
-        function_row(name, reasons, failures)
-        for name, _ in surface.public_functions()
-        if not patterns or any(fnmatch.fnmatch(name, p) for p in patterns)
-    ]
-    print("\n".join(failures))
+    rows = []
+    for name, _ in surface.public_functions():
+        if not patterns or any(fnmatch.fnmatch(name, p) for p in patterns):
+            known = len(failures)
+            rows.append(function_row(name, reasons, failures))
+            print(*failures[known:], sep="\n", end="\n" * (len(failures) > known), flush=True)
     print(f"{len(rows)} functions, {len(failures)} failures")
     if not patterns and not failures:
         table = [f"| Function | {' | '.join(columns)} |", "|" + " --- |" * (len(columns) + 1), *rows]

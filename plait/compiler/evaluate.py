@@ -103,9 +103,7 @@ class Evaluator:
         if buffer is not None:
             return self.load(buffer, node.dtype, flatten_index(index, self.shape(node)), guard)
         if node.prim.name == "reshape" and node.inputs[0] in self.buffers:  # memory has no shape
-            return self.load(
-                self.buffers[node.inputs[0]], node.dtype, flatten_index(index, self.shape(node)), guard
-            )
+            return self.load(self.buffers[node.inputs[0]], node.dtype, flatten_index(index, self.shape(node)), guard)
         kind = node.prim.kind
         if kind == "elementwise":
             values = [self.read(i, self.broadcast(i, index), guard) for i in node.inputs]

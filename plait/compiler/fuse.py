@@ -14,6 +14,7 @@ from plait.core.aval import Size, is_static
 from plait.core.graph import CONSTANT, GET, Node, is_leaf, toposort
 
 CONTRACTIONS = ("dot_general", "conv", "conv_input", "conv_weight")
+SCATTERS = ("scatter_set", "scatter_add", "scatter_mul", "scatter_min", "scatter_max")
 CHEAP = {
     "add", "sub", "mul", "neg", "abs", "max", "min", "select", "convert", "bitcast", "eq", "ne", "lt", "le", "gt", "ge",
     "bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_not", "sign", "clamp", "real", "imag", "conj", "complex",
@@ -245,7 +246,7 @@ class Fuser:
         if node.prim.kind == "view":
             return True
         if any(self.is_whole_input(g, node) for g in readers):
-            return False
+            return len(readers) == 1 and node.prim.name in CHEAP and all(_reads_once(g) for g in readers)
         if len(readers) > 1:
             return (
                 node.prim.name in CHEAP
@@ -318,6 +319,11 @@ class Fuser:
 
     def home(self, node: Node, home: dict[Node, Group]) -> Group | None:
         return home.get(node.inputs[0] if node.prim is GET and node.inputs else node)
+
+
+def _reads_once(group: Group) -> bool:
+    """Whether the anchor reads each element of its operands about once."""
+    return group.anchor is not None and group.anchor.prim.name in SCATTERS
 
 
 def is_constant(node: Node) -> bool:

@@ -65,6 +65,8 @@ def input_map(node: Node, position: int, own: AxisMap | None) -> AxisMap | None:
     if name == "reshape" and [n for n in source.shape if n != 1] == [n for n in node.shape if n != 1]:
         kept = iter([m for m, n in zip(own, node.shape, strict=True) if n != 1])
         return tuple(None if n == 1 else next(kept) for n in source.shape)
+    if name == "gather" and position:  # the axes of its indices come first
+        return tuple(None if n == 1 else own[i] for i, n in enumerate(source.shape))
     return None
 
 

@@ -52,6 +52,9 @@ def results_of(group: Group) -> list[Any]:
     return found
 
 
+_SHIFTING = ("slice", "reverse", "pad", "dynamic_slice")  # views whose axes are those of their operand
+
+
 def lower(group: Group, name: str, target: Any) -> Kernel:
     """Write the kernel of a group; its buffers are `inputs_of(group)` then `results_of(group)`."""
     return _Lowering(group, name, target).run()
@@ -163,8 +166,8 @@ class _Lowering:
             self.store(self.group.outputs, self.place([*at, (last, j)]))
 
     def joined(self) -> Node | None:
-        """The concatenation that is all that this group stores, if it is one."""
-        if len(self.group.outputs) != 1:
+        """The concatenation that is all that this group stores, if it is one, and not of nothing."""
+        if len(self.group.outputs) != 1 or 0 in self.group.shape:
             return None
         node = self._unshaped(self.group.outputs[0])
         return node if node.prim.name == "concatenate" and node in self.group.members else None
@@ -194,9 +197,10 @@ class _Lowering:
 
         if is_const(outer) and int(outer.attr) < FEW:
             for operand, length, begin in found:
-                self.piece(operand, axis, outer, length, lambda o, j, value, b=begin: put(o, b + j, value))
+                self.piece(operand, axis, outer, length, begin, put)
             return
-        is_narrow = is_const(step) and int(step.attr) < NARROW  # lanes across: too few elements are together
+        is_fixed = is_const(step) and all(is_const(length) for _, length, _ in found)
+        is_narrow = is_fixed and int(step.attr) < NARROW  # lanes across: too few elements are together
         grain = max(1, WORK_PER_THREAD // int(step.attr)) if is_const(step) else 1
         with self.builder.parallel(outer, mark="vector" if is_narrow else "", grain=grain) as o:
             for operand, length, begin in found:
@@ -218,9 +222,10 @@ class _Lowering:
         )
 
     def piece(
-        self, operand: Node, axis: int, outer: Expr, length: Expr, put: Callable[[Expr, Expr, Element], None]
-    ) -> None:
-        """Open loops of their own over one operand, and put its elements."""
+        self, operand: Node, axis: int, outer: Expr, length: Expr, begin: Expr,
+        put: Callable[[Expr, Expr, Element], None],
+    ) -> None:  # fmt: skip
+        """Open loops of their own over one operand, and put its elements, from the place `begin` of a row on."""
         shape = self.evaluator.shape(operand)
         wide = [a for a, n in enumerate(shape) if not is_const(n, 1)]
         if len(wide) < 2 or self._unshaped(operand) in self.evaluator.buffers:
@@ -229,7 +234,7 @@ class _Lowering:
                 o, block = unflatten_index(task, [int(outer.attr), blocks])
                 low = const(block) * BLOCK
                 with self.builder.vector(low, binary("min", low + BLOCK, length)) as j:
-                    put(const(o), j, self.joined_element(operand, axis, const(o), j, length))
+                    put(const(o), begin + j, self.joined_element(operand, axis, const(o), j, length))
             return
         lead, width = [shape[a] for a in wide[:-1]], shape[wide[-1]]
         grain = max(1, WORK_PER_THREAD // max(1, width)) if isinstance(width, int) else 1
@@ -238,11 +243,11 @@ class _Lowering:
             place = dict(zip(wide, [*unflatten_index(p, lead), last], strict=True))
             index = [place.get(a, 0) for a in range(len(shape))]
             before, within = (flatten_index(index[k], shape[k]) for k in (slice(axis), slice(axis, None)))
-            put(const(before), const(within), self.evaluator.read(operand, index))
+            put(const(before), begin + within, self.evaluator.read(operand, index))
 
     def read_across(self, outer: list[list[int]], last: list[int]) -> list[int] | None:
         """The run along which something in memory is contiguous that also lies along the last, as in a transpose."""
-        for where in self.maps():
+        for where in self.directions():
             if where and where[-1] is not None and where[-1] != last[-1] and last[-1] in where:
                 return next((run for run in outer if where[-1] in run), None)
         return None
@@ -305,6 +310,19 @@ class _Lowering:
                     is_reshape = member.prim.name == "reshape"  # memory has no shape
                     from_inputs.append(own if is_reshape else _map_of(member, position, own))
         return [*from_inputs, *[self.group.members[o] for o in self.group.outputs]]
+
+    def directions(self) -> list[Any]:
+        """Along which axes of the space what is in memory lies, wherever on them it begins and which way it goes."""
+        found, own = [], {o: self.group.members[o] for o in self.group.outputs}
+        for member in self.group.members:  # consumers first
+            for position, i in enumerate(member.inputs):
+                shifted = member.prim.name in _SHIFTING or member.prim.name == "reshape" and i in self.evaluator.buffers
+                where = own.get(member) if shifted and not position else _map_of(member, position, own.get(member))
+                if i in self.evaluator.buffers:
+                    found.append(where)
+                else:
+                    own.setdefault(i, where)
+        return found
 
     def extent(self, run: Sequence[int]) -> Index:
         total: Index = 1

@@ -38,6 +38,11 @@ class DType:
         return self
 
     @property
+    def __numpy_dtype__(self) -> np.dtype[Any]:
+        """What `np.dtype` makes of it."""
+        return self.numpy
+
+    @property
     def is_floating(self) -> bool:
         """Whether this is a real floating-point type."""
         return self.kind == "f"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from plait.core.dtype import float32, float64, int32, int64
 from plait.ir import coefficients as table
 from plait.ir.arithmetic import (
@@ -19,7 +21,9 @@ from plait.ir.arithmetic import (
     two_sum,
     where,
 )
-from plait.ir.loop import Expr, binary, const, fma, select, unary
+from plait.ir.loop import Expr, binary, const, fma, rarely, select, unary
+
+Angle = tuple[Expr, Expr, Expr]
 
 # the first 24 * 53 bits of 1 / (2 pi)
 _TURNS = int(
@@ -27,7 +31,7 @@ _TURNS = int(
     "ba208d7d4baed1213a671c09ad17df904e64758e60d4ce7d272117e2ef7e4a0ec7fe25fff7816603fbcbc462d6829b47db4d9fb3c9f2c26d"
     "d3d18fd9a797fa8b5d49eeb1faf97c5ecf41ce7de294a4ba9afed7ec47e357421580cc11bf1edaeafc33ef0826bd0d", 16
 )  # fmt: skip
-_LARGE_ANGLE = 2.0**30
+_LARGE_ANGLE = {float32: 2.0**14, float64: 2.0**30}
 
 
 def _turn_words(bits: int, count: int) -> list[float]:
@@ -35,8 +39,8 @@ def _turn_words(bits: int, count: int) -> list[float]:
     return [((_TURNS >> (24 * 53 - bits * (j + 1))) & ((1 << bits) - 1)) / 2.0**bits for j in range(count)]
 
 
-def _reduce_float(x: Expr) -> tuple[Expr, Expr, Expr]:
-    """`_reduce_angle` for float32, in float64: a word of 1 / (2 pi) of 29 bits times x is exact."""
+def _reduce_large_float(x: Expr) -> Angle:
+    """`_reduce_large` for float32, in float64: a word of 1 / (2 pi) of 29 bits times x is exact."""
     wide, turns = x.cast(float64), const(0, float64)
     for j, word in enumerate(_turn_words(29, 7)):
         factor = const(word * 2.0 ** (-29 * j), float64)
@@ -49,11 +53,13 @@ def _reduce_float(x: Expr) -> tuple[Expr, Expr, Expr]:
     return quadrant.cast(int32), high, (rest - high.cast(float64)).cast(float32)
 
 
-def _reduce_large(x: Expr) -> tuple[Expr, Expr, Expr]:
-    """`_reduce_angle` for a float64 of any size (Payne and Hanek).
+def _reduce_large(x: Expr) -> Angle:
+    """x = n pi/2 + (high + low) for x of any size (Payne and Hanek): n modulo 4 in its low bits, high and low.
 
     Of 1 / (2 pi) only four words of 53 bits count: those before, times x, give whole turns, those after too little.
     """
+    if x.dtype is float32:
+        return _reduce_large_float(x)
     first = ((magnitude(x).bitcast(int64) >> 52) - (1023 + 52)).cast(int32)
     first = binary("max", first, const(0, int32)) // 53
     window: list[Expr] = [const(word, float64) for word in _turn_words(53, 22)]
@@ -73,18 +79,13 @@ def _reduce_large(x: Expr) -> tuple[Expr, Expr, Expr]:
     return quadrant, high, multiply_add(turns, 2 * PI_REST, multiply_add(rest, 2 * PI, low))
 
 
-def _reduce_angle(x: Expr) -> tuple[Expr, Expr, Expr]:
-    """x = n pi/2 + (high + low): n modulo 4 in its low bits, high and low."""
-    if x.dtype is float32:
-        return _reduce_float(x)
+def _reduce_small(x: Expr) -> Angle:
+    """The same for |x| up to `_LARGE_ANGLE` (Cody and Waite)."""
     n, quadrant = nearest(x, 2 / PI)
-    first, second, third = (-part for part in HALF_PI[float64])
-    product, product_low = two_product(n, const(second, float64))
+    first, second, third = (-part for part in HALF_PI[x.dtype])
+    product, product_low = two_product(n, const(second, x.dtype))
     high, low = two_sum(multiply_add(n, first, x), product)
-    common = quadrant, high, low + multiply_add(n, third, product_low)
-    is_large = magnitude(x) > _LARGE_ANGLE
-    quadrant, high, low = (select(is_large, b, a) for a, b in zip(common, _reduce_large(x), strict=True))
-    return quadrant, high, low
+    return quadrant, high, low + multiply_add(n, third, product_low)
 
 
 def sine_and_cosine(high: Expr, low: Expr) -> tuple[Expr, Expr]:
@@ -102,28 +103,42 @@ def _flip_sign(x: Expr, quadrant: Expr) -> Expr:
     return (x.bitcast(f.integer) ^ ((quadrant & 2) << (x.dtype.bits - 2))).bitcast(x.dtype)
 
 
+def _of_angle(function: Callable[[Expr, Expr, Expr], Expr]) -> Callable[[Expr], Expr]:
+    """Make a function of an angle from one of its quadrant and of the sine and cosine of what is left."""
+
+    def at(angle: Angle) -> Expr:
+        quadrant, high, low = angle
+        return function(quadrant, *sine_and_cosine(high, low))
+
+    def of_angle(x: Expr) -> Expr:
+        is_large = ~(magnitude(x) <= _LARGE_ANGLE[x.dtype])
+        return rarely(is_large, at(_reduce_large(x)), at(_reduce_small(x)))
+
+    return of_angle
+
+
+def _exact_near_zero(x: Expr, y: Expr) -> Expr:
+    return select(magnitude(x) < 2.0 ** (-FORMATS[x.dtype].mantissa // 2 - 1), x, y)
+
+
+_sin = _of_angle(lambda quadrant, s, c: _flip_sign(select((quadrant & 1).ne(0), c, s), quadrant))
+_cos = _of_angle(lambda quadrant, s, c: _flip_sign(select((quadrant & 1).ne(0), s, c), quadrant + 1))
+_tan = _of_angle(lambda quadrant, s, c: select((quadrant & 1).ne(0), -c, s) / select((quadrant & 1).ne(0), s, c))
+
+
 def sin(x: Expr) -> Expr:
     """The sine of an angle in radians of any size."""
-    quadrant, high, low = _reduce_angle(x)
-    sine, cosine = sine_and_cosine(high, low)
-    y = _flip_sign(select((quadrant & 1).ne(0), cosine, sine), quadrant)
-    return select(magnitude(x) < 2.0 ** (-FORMATS[x.dtype].mantissa // 2 - 1), x, y)
+    return _exact_near_zero(x, _sin(x))
 
 
 def cos(x: Expr) -> Expr:
     """The cosine of an angle in radians of any size."""
-    quadrant, high, low = _reduce_angle(x)
-    sine, cosine = sine_and_cosine(high, low)
-    return _flip_sign(select((quadrant & 1).ne(0), sine, cosine), quadrant + 1)
+    return _cos(x)
 
 
 def tan(x: Expr) -> Expr:
     """The tangent of an angle in radians of any size."""
-    quadrant, high, low = _reduce_angle(x)
-    sine, cosine = sine_and_cosine(high, low)
-    is_odd = (quadrant & 1).ne(0)
-    y = select(is_odd, -cosine, sine) / select(is_odd, sine, cosine)
-    return select(magnitude(x) < 2.0 ** (-FORMATS[x.dtype].mantissa // 2 - 1), x, y)
+    return _exact_near_zero(x, _tan(x))
 
 
 def _atan_ratio(down: Expr, up: Expr, is_left: Expr | None = None) -> Expr:

@@ -14,7 +14,7 @@ from plait.core.dtype import float32, float64
 from plait.ir import math, special_coefficients as table
 from plait.ir.arithmetic import INFINITY, NAN, PI, copysign, magnitude, multiply_add, poly, two_product, where
 from plait.ir.coefficients import Coefficients
-from plait.ir.loop import Expr, binary, const, fma, select
+from plait.ir.loop import Expr, binary, const, fma, rarely, select
 
 # zeros of J0, J0 and J1, in two parts
 _ZEROS = (
@@ -73,19 +73,20 @@ def _settled(x: Expr, y: Expr) -> Expr:
 def bessel_j0(x: Expr) -> Expr:
     """The Bessel function of the first kind of order 0."""
     a = magnitude(x)
-    return _settled(x, select(a <= 5, _small_j0(a), _waves(a, table.P0, table.Q0)[0]))
+    y = rarely(a > 5, _waves(a, table.P0, table.Q0)[0], _small_j0(a))
+    return where(x.eq(0), 1, _settled(x, y))
 
 
 @in_double
 def bessel_j1(x: Expr) -> Expr:
     """The Bessel function of the first kind of order 1."""
     a = magnitude(x)
-    y = _settled(x, select(a <= 5, _small_j1(a), _waves(a, table.P1, table.Q1)[1]))
+    y = _settled(x, rarely(a > 5, _waves(a, table.P1, table.Q1)[1], _small_j1(a)))
     return select(x < 0, -y, y)
 
 
 def _second_kind(x: Expr, small: Expr, large: Expr) -> Expr:
-    y = _settled(x, select(x <= 5, small, large))
+    y = _settled(x, rarely(x > 5, large, small))
     return select(x > 0, y, where(x.eq(0), const(-INFINITY, float64), NAN))
 
 
@@ -119,9 +120,9 @@ def _modified_i(small: Coefficients, large: Coefficients, odd: bool, scaled: boo
         near, far = poly(a * a, small), _scaled_i(a, large)
         near = near * a if odd else near
         if scaled:
-            y = select(a <= 8, near * math.exp(-a), far)
+            y = rarely(a > 8, far, near * math.exp(-a))
         else:
-            y = where(a.eq(INFINITY), INFINITY, select(a <= 8, near, math.times_exp(far, a)))
+            y = where(a.eq(INFINITY), INFINITY, rarely(a > 8, math.times_exp(far, a), near))
         return copysign(y, x) if odd else y
 
     return in_double(function)
@@ -138,7 +139,8 @@ def _modified_k(near: Callable[[Expr], Expr], large: Coefficients, scaled: bool)
         small = near(x)
         inverse = 1 / binary("max", x, const(1, float64))
         far = poly(multiply_add(inverse, 2, -1), large) * math.sqrt(inverse)
-        y = select(x <= 1, small * math.exp(x), far) if scaled else select(x <= 1, small, math.times_exp(far, -x))
+        small, far = (small * math.exp(x), far) if scaled else (small, math.times_exp(far, -x))
+        y = rarely(x <= 1, small, far)
         return select(x > 0, y, where(x.eq(0), const(INFINITY, float64), NAN))
 
     return in_double(function)
@@ -202,5 +204,5 @@ def airy_ai(x: Expr, derivative: int) -> Expr:
     even, odd = poly(t, left_p) * (scale * 0.5**0.5), poly(t, left_q) * inverse * (scale * 0.5**0.5)
     plus, minus = cosine + sine, sine - cosine
     waves = even * minus + odd * plus if derivative else even * plus + odd * minus
-    y = select(x > 1, decaying, select(x < -3, waves, poly((x + 1) * 0.5, center)))
+    y = rarely(x > 1, decaying, rarely(x < -3, waves, poly((x + 1) * 0.5, center)))
     return where(x.eq(INFINITY), 0, y) if derivative else _settled(x, y)

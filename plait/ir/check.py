@@ -129,7 +129,7 @@ class _Checker:
             right = dtypes == [e.dtype, e.dtype]
         elif op in COMPARE:
             right = e.dtype is bool_ and len(dtypes) == 2 and dtypes[0] is dtypes[1]
-        elif op == "select":
+        elif op in ("select", "rarely"):
             right = dtypes == [bool_, e.dtype, e.dtype]
         elif op == "fma":
             right = dtypes == [e.dtype] * 3

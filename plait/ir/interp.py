@@ -241,6 +241,7 @@ _OPERATIONS: dict[str, Callable[..., Array]] = {
     "ge": lambda dtype, a, b: a >= b,
     "fma": _fma,
     "select": lambda dtype, condition, a, b: np.where(condition, a, b),
+    "rarely": lambda dtype, condition, a, b: np.where(condition, a, b),
     "cast": _cast,
     "bitcast": lambda dtype, x: np.ascontiguousarray(x).view(dtype.numpy).reshape(x.shape),
 }

@@ -23,7 +23,8 @@ UNARY = ("neg", "abs", "not", "popcount", "clz", *FLOAT_UNARY)
 BINARY = ("add", "sub", "mul", "div", "rem", "min", "max", "and", "or", "xor", "shl", "shr", "copysign")
 COMPARE = ("eq", "ne", "lt", "le", "gt", "ge")  # "ne" is true, all others false, when an operand is NaN
 # fma(a, b, c) = a*b + c in one rounding; select(condition, a, b)
-TERNARY = ("fma", "select")
+# rarely(condition, a, b): a select whose `a` is computed only in vectors where the condition holds in some lane
+TERNARY = ("fma", "select", "rarely")
 # cast: value conversion (float -> integer truncates and saturates, NaN -> 0; anything -> bool is x != 0;
 # integers wrap); bitcast: same bits
 CONVERT = ("cast", "bitcast")
@@ -282,6 +283,12 @@ def select(condition: Expr, a: Expr, b: Expr) -> Expr:
     if a.dtype is not b.dtype:
         raise InternalError(f"loop IR: select of {a.dtype} and {b.dtype}")
     return make("select", (condition, a, b), a.dtype)
+
+
+def rarely(condition: Expr, rare: Expr, common: Expr) -> Expr:
+    """`select`, behind a branch: what only `rare` needs is computed only where the condition holds in some lane."""
+    same = select(condition, rare, common)
+    return make("rarely", same.args, same.dtype) if same.op == "select" else same
 
 
 def cast(x: Expr, dtype: DType) -> Expr:

@@ -36,7 +36,7 @@ from plait.ir.arithmetic import (
     two_sum,
     where,
 )
-from plait.ir.loop import Expr, binary, const, fma, select, unary
+from plait.ir.loop import Expr, binary, const, fma, rarely, select, unary
 
 __all__ = [
     "BOUNDS", "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "cbrt", "copysign", "cos", "cosh",
@@ -52,7 +52,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "log1p": (1.5, 1.5), "sqrt": (0.5, 0.5), "rsqrt": (1.5, 1.5), "cbrt": (1.5, 1.5), "pow": (1, 2),
     "sin": (1, 1), "cos": (1, 1), "tan": (2.5, 2.5), "asin": (2, 2), "acos": (1.5, 1.5), "atan": (1.5, 1.5),
     "atan2": (2, 2), "sinh": (2, 2), "cosh": (2, 2), "tanh": (1.5, 1.5), "asinh": (3, 3), "acosh": (3, 3),
-    "atanh": (3, 3), "erf": (1.25, 1.25), "erfc": (5, 4), "erfinv": (1, 4), "lgamma": (1, 5), "digamma": (1, 10),
+    "atanh": (3, 3), "erf": (1.25, 1.25), "erfc": (5, 4), "erfinv": (4, 4), "lgamma": (1, 5), "digamma": (1, 10),
     "logistic": (2.5, 2.5), "rem": (0, 0),
 }  # fmt: skip
 
@@ -75,7 +75,7 @@ def _exp_sum(x: Expr, low: Expr | None = None, one_step: bool = False) -> Expr:
     least, most = FORMATS[x.dtype].exp_range
     p, k = _scaled_exp(binary("min", binary("max", x, const(least, x.dtype)), const(most, x.dtype)), low)
     # 0 times a power of 2 is fast; a product that underflows takes a hundred times longer
-    return ldexp(select(x < least, 0, p), k)
+    return ldexp(select(x < least, const(0, x.dtype), p), k)
 
 
 def _scaled_exp(x: Expr, low: Expr | None) -> tuple[Expr, Expr]:
@@ -246,6 +246,18 @@ def _log_double(x: Expr) -> tuple[Expr, Expr]:
     return high, low
 
 
+def _power_of_floats(x: Expr, y: Expr) -> Expr:
+    """x^y in float64, but only as accurate and of such range as float32 needs; x is not negative."""
+    m, k = _split_exponent(x, subnormal=False)
+    r = m - 1
+    logarithm = multiply_add(k.cast(float64), LOG_2, fma(r * r, poly(r, table.POW_LOG), r))
+    logarithm = select(x.eq(0), const(-INFINITY, float64), select(x < INFINITY, logarithm, x))
+    exponent = binary("min", binary("max", y * logarithm, const(-150, float64)), const(150, float64))
+    n, k = nearest(exponent, 1 / LOG_2)
+    r = multiply_add(n, -LOG_2, exponent)
+    return (fma(r * r, poly(r, table.POW_EXP), r) + 1) * power_of_two(k, float64)
+
+
 def pow(x: Expr, y: Expr) -> Expr:
     """x^y, with the special cases of C99: x^0 = 1^y = 1, NaN for a negative base and a fractional exponent.
 
@@ -255,7 +267,7 @@ def pow(x: Expr, y: Expr) -> Expr:
         return integers_pow(x, y)
     size = magnitude(x)
     if x.dtype is float32:
-        power = exp(log(size.cast(float64)) * y.cast(float64)).cast(float32)
+        power = _power_of_floats(size.cast(float64), y.cast(float64)).cast(float32)
     else:
         high, low = _log_double(size)
         high = select(size.eq(0), const(-INFINITY, float64), select(size < INFINITY, high, size))
@@ -381,14 +393,13 @@ def erfc(x: Expr) -> Expr:
 
 
 def erfinv(x: Expr) -> Expr:
-    """The inverse of erf: a polynomial in -log(1 - x^2) or its root (Giles 2012), then Halley's iteration.
-
-    float32 is computed in float64.
-    """
-    if x.dtype is float32:
-        return erfinv(x.cast(float64)).cast(float32)
+    """The inverse of erf: a polynomial in -log(1 - x^2) or its root (Giles 2012); in float64 Halley's iteration too."""
     a = magnitude(x)
     w = -log((1 - a) * (1 + a))
+    if x.dtype is float32:
+        far = poly((sqrt(w) - 3.203699350211316) * (1 / 0.9676313727115262), table.ERFINV_FLOAT_TAIL)
+        y = a * rarely(w > 5, far, poly(multiply_add(w, 0.4, -1), table.ERFINV_FLOAT_CENTER))
+        return copysign(where(a.eq(1), INFINITY, y), x)
     y = a * select(w < 5, poly(w - 2.5, table.ERFINV_CENTER), poly(sqrt(w) - 3.5, table.ERFINV_TAIL))
     power, scaled = erfc_factors(y)
     error = select(a < 0.5, a - _erf_near_zero(y), fma(power, scaled, a - 1))
@@ -499,10 +510,16 @@ def rem(x: Expr, y: Expr) -> Expr:
     scale = where(b < 2.0**-900, const(2.0**120, float64), 1)
     r, divisor = a * scale, b * scale
     inverse, dropped = 1 / divisor, 53 - _REMAINDER_BITS
-    for _ in range(_REMAINDER_STEPS):
+
+    def step(r: Expr) -> Expr:
         quotient = unary("rint", r * inverse).bitcast(int64) + (1 << dropped - 1)
-        quotient = (quotient & -(1 << dropped)).bitcast(float64)
-        r = fma(-quotient, divisor, r)
+        return fma(-(quotient & -(1 << dropped)).bitcast(float64), divisor, r)
+
+    once = step(r)
+    often = once
+    for _ in range(_REMAINDER_STEPS - 1):
+        often = step(often)
+    r = rarely(r > divisor * 2.0 ** (_REMAINDER_BITS - 1), often, once)
     r = select(r < 0, r + divisor, r)
     result = where((r >= 0) & (r < divisor), r / scale, NAN)
     return copysign(select(b.eq(INFINITY) & (a < INFINITY), a, result), x)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from math import pi, sqrt
 
+from plait.core.dtype import float32, float64
 from plait.ir import math, special_coefficients as table
 from plait.ir.arithmetic import INFINITY, NAN, copysign, magnitude, multiply_add, poly, two_product, where
 from plait.ir.bessel import in_double
 from plait.ir.coefficients import Coefficients
-from plait.ir.loop import Expr, binary, const, fma, select, unary
+from plait.ir.loop import Expr, binary, const, fma, rarely, select, unary
 
 _TWO_OVER_ROOT_PI = 2 / sqrt(pi)
 # 1 / sqrt(2) in two parts
-_ROOT_HALF = (0.7071067811865476, -4.833646656726457e-17)
+_ROOT_HALF = {
+    float32: (0.7071067690849304, 1.2101617485882343e-08),
+    float64: (0.7071067811865476, -4.833646656726457e-17),
+}
 # asymptotic series of sqrt(pi) x erfcx(x) in 1 / (2 x^2): Abramowitz and Stegun 7.1.23
 _ERFCX_SERIES: Coefficients = (1, -1, 3, -15, 105, -945, 10395)
 
@@ -21,7 +25,7 @@ def _scaled_erfc(a: Expr) -> Expr:
     """exp(a^2) erfc(a) for a >= 0."""
     inverse = 1 / binary("max", a, const(1, a.dtype))
     far = inverse * poly(inverse * inverse * 0.5, _ERFCX_SERIES) * (_TWO_OVER_ROOT_PI / 2)
-    return select(a > 27, far, math.erfc_factors(a)[1])
+    return rarely(a > 27, far, math.erfc_factors(a)[1])
 
 
 @in_double
@@ -34,27 +38,26 @@ def erfcx(x: Expr) -> Expr:
     return select(x < 0, left, right)
 
 
-def _over_root_2(x: Expr) -> tuple[Expr, Expr]:
-    """|x| / sqrt(2) in two parts."""
-    high, low = two_product(magnitude(x), const(_ROOT_HALF[0], x.dtype))
-    return high, multiply_add(magnitude(x), _ROOT_HALF[1], low)
+def _tail(x: Expr) -> tuple[Expr, Expr]:
+    """The mass beyond |x|, and exp(x^2 / 2) times that."""
+    first, second = _ROOT_HALF[x.dtype]
+    high, low = two_product(magnitude(x), const(first, x.dtype))
+    low = select(high < 40, multiply_add(magnitude(x), second, low), const(0, x.dtype))
+    power, scaled = math.erfc_factors(high)
+    return power * multiply_add(low, -_TWO_OVER_ROOT_PI, scaled) * 0.5, _scaled_erfc(high) * 0.5
 
 
-@in_double
 def ndtr(x: Expr) -> Expr:
     """The distribution function of the standard normal distribution."""
-    high, low = _over_root_2(x)
-    power, scaled = math.erfc_factors(high)
-    low = select(high < 40, low, const(0, x.dtype))
-    tail = power * multiply_add(low, -_TWO_OVER_ROOT_PI, scaled) * 0.5
+    tail = _tail(x)[0]
     return select(x < 0, tail, 1 - tail)
 
 
-@in_double
 def log_ndtr(x: Expr) -> Expr:
     """The logarithm of `ndtr`."""
-    left = math.log(_scaled_erfc(_over_root_2(x)[0]) * 0.5) - x * x * 0.5
-    return select(x < -1, left, math.log1p(-ndtr(-x)))
+    tail, scaled = _tail(x)
+    far = math.log(scaled) - x * x * 0.5
+    return select(x < -1, far, math.log1p(-select(x < 0, 1 - tail, tail)))
 
 
 @in_double
@@ -65,7 +68,7 @@ def ndtri(p: Expr) -> Expr:
     tail = select(p < 0.5, p, 1 - p)
     w = math.sqrt(math.log(tail) * -2)
     near, far = poly((w - 4) * 0.5, table.NDTRI_NEAR), poly((w - 22.375) * (1 / 16.375), table.NDTRI_FAR)
-    outer = copysign(select(w < 6, near, far), y)
+    outer = copysign(rarely(w >= 6, far, near), y)
     inside = select(magnitude(y) <= 0.375, center, outer)
     return where(tail.eq(0), copysign(INFINITY, y), where(tail < 0, NAN, inside))
 

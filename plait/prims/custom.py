@@ -208,8 +208,10 @@ def _linear_batch(node: Node, inputs: Sequence[Node], batched: Sequence[bool], s
 linear = Primitive(
     "linear", kind="expand", aval=lambda *operands, body, back: body.avals[0],
     lower=lambda node: inline(node.params["body"], node.inputs)[0],
-    jvp=_linear_jvp, transpose=_linear_transpose, batch=_linear_batch, shard=_WHOLE, cost=_WHOLE, domain=_TESTED, oracle=_TESTED,
+    jvp=_linear_jvp, transpose=_linear_transpose, batch=_linear_batch, shard=_WHOLE, cost=_WHOLE, domain=_TESTED,
+    oracle=_TESTED,
 )  # fmt: skip
+
 
 # barrier: identity; its results are available only after all its inputs, and it is never simplified away ---------
 def _barrier_batch(node: Node, inputs: Sequence[Node], batched: Sequence[bool], size: int) -> Node:

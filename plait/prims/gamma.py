@@ -8,30 +8,24 @@ from functools import cache
 from math import factorial, inf, nan, pi
 from typing import Any
 
-from plait.core.dtype import FLOATS, DType, float64, int64
+from plait.core.dtype import FLOATS, DType, float32, float64
 from plait.core.errors import GradientError, message
 from plait.core.graph import Node
 from plait.core.primitive import P
 from plait.ir import math
 from plait.ir.arithmetic import magnitude, multiply_add, poly, where
+from plait.ir.bessel import in_double
 from plait.ir.build import Builder, LocalValue
 from plait.ir.coefficients import LGAMMA, LOG1P
-from plait.ir.loop import Expr, const, select, unary
+from plait.ir.loop import Expr, const, rarely, select, unary
 from plait.prims.iterative import iterative
-from plait.prims.rules import draw, partials
+from plait.prims.rules import binary_rule, draw, elementwise, elementwise_domain, partials
 
-_EPSILON = 2.0**-53
+_EPSILON = {float32: 2.0**-28, float64: 2.0**-53}  # where the series end
 _BERNOULLI = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617 / 510, 43867 / 798, -174611 / 330)
 _STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360, 1 / 156)
 _DIRECT = 10  # terms of the zeta function that are summed one by one, at least
 _MOST_TERMS = 2000
-
-
-def _in_double(body: Callable[..., Expr]) -> Callable[..., Expr]:
-    def wide(builder: Builder, *values: Expr, **params: Any) -> Expr:
-        return body(builder, *(v.cast(float64) for v in values), **params).cast(values[0].dtype)
-
-    return wide
 
 
 # smooth=False below: the laws would differentiate by every operand
@@ -48,43 +42,40 @@ def _not_by(name: str, operand: str) -> Callable[..., Node]:
 # the zeta function
 
 
-@_in_double
-def _zeta(builder: Builder, s: Expr, q: Expr) -> Expr:
-    """Direct sum until the argument is large, then Euler and Maclaurin's formula (NIST 25.11.5)."""
-    total, a = builder.local(float64, 0), builder.local(float64, q)
-    term = builder.local(float64, 0)
-    count = builder.local(int64, 0)
-    is_defined = (s > 1) & (s < inf) & ((q > 0) | (unary("floor", q).ne(q) & unary("floor", s).eq(s) & (q > -inf)))
-    with builder.repeat_while(is_defined & ((count.get() < _DIRECT) | (a.get() < _DIRECT))):
-        term.set(math.pow(a.get(), -s))
-        total.set(total.get() + term.get())
-        # what is left is less than the terms so far can hold
-        following = a.get() + 1
-        is_done = (a.get() > 0) & (term.get() < total.get() * (_EPSILON * _EPSILON))
-        a.set(where(is_done, 2.0 * _DIRECT, following))
-        count.set(where(is_done, _DIRECT, count.get() + 1))
-    w = a.get()
-    power = math.pow(w, -s)
-    series, rising, inverse = const(0, float64), s, 1 / w
+def _zeta_right(s: Expr, q: Expr) -> Expr:
+    """Zeta for positive q: a direct sum, then the formula of Euler and Maclaurin (NIST 25.11.5)."""
+    total = math.pow(q, -s)
+    for k in range(1, _DIRECT):
+        total = total + math.exp(-s * math.log(q + float(k)))
+    w = q + float(_DIRECT)
+    power, inverse = math.exp(-s * math.log(w)), 1 / w
+    series, rising = const(0, float64), s
     for j, bernoulli in enumerate(_BERNOULLI, 1):
         series = multiply_add(rising * inverse, bernoulli / factorial(2 * j), series)
         rising = rising * (s + (2 * j - 1)) * (s + 2 * j) * inverse * inverse
-    rest = power * (w / (s - 1) + 0.5 + series)
-    value = total.get() + where(is_defined & (power > 0), rest, 0)
-    is_pole = s.eq(1) | ((s > 1) & (q <= 0) & unary("floor", q).eq(q))
-    at_pole = where(is_pole & q.eq(q), const(inf, float64), nan)
-    at_pole = where(s.eq(inf) & (q > 1), 0, at_pole)
-    return select(is_defined, value, at_pole)
+    return total + where(power > 0, power * (w / (s - 1) + 0.5 + series), 0)
 
 
-def _zeta_samples(random: Any, dtype: DType, size: int) -> Iterator[tuple[list[Any], dict[str, Any]]]:
-    for shape in ((size,), (), (3, size)):
-        yield [draw(random, dtype, shape, 1.5, 8), draw(random, dtype, shape, 0.3, 12)], {}
+def _zeta_left(s: Expr, q: Expr) -> Expr:
+    """Zeta for negative q and whole s: the sum over all integers, less that beyond q."""
+    fraction, half = q - unary("floor", q), s * 0.5
+    beyond = _zeta_right(s, 1 - fraction) - _zeta_right(s, 1 - q)
+    return _zeta_right(s, fraction) + select(unary("floor", half).eq(half), beyond, -beyond)
 
 
-zeta = iterative(
-    "zeta", FLOATS, _zeta, flops=600, sample=_zeta_samples, oracle="scipy.special.zeta", tolerance=64, smooth=False,
+@in_double
+def _zeta(s: Expr, q: Expr) -> Expr:
+    is_whole = unary("floor", q).eq(q)
+    has_value = (s > 1) & ((q > 0) | (~is_whole & unary("floor", s).eq(s)))
+    value = rarely(q <= 0, _zeta_left(s, q), _zeta_right(s, q))
+    is_pole = (s.eq(1) & q.eq(q)) | ((s > 1) & (q <= 0) & is_whole)
+    return select(has_value, value, where(is_pole, const(inf, float64), nan))
+
+
+zeta = elementwise(
+    "zeta", binary_rule(FLOATS, "zeta"), _zeta, flops=600,
     jvp=partials(_not_by("zeta", "its first argument"), lambda y, s, q: -s * P.zeta(s + 1, q)),
+    domain=elementwise_domain(FLOATS, (1.5, 8), (0.3, 12), smooth=False, tolerance=64), oracle="scipy.special.zeta",
 )  # fmt: skip
 
 
@@ -123,14 +114,26 @@ def _log1p_less(mu: Expr) -> Expr:
     return mu * mu * poly(mu, LOG1P[float64])
 
 
-def _prefactor(a: Expr, x: Expr) -> Expr:
+def _prefactor(builder: Builder, a: Expr, x: Expr) -> Expr:
     """x^a exp(-x) / gamma(a + 1)."""
-    mu = (x - a) / a
-    gap = select(magnitude(mu) < 0.28, _log1p_less(mu), math.log(x / a) - mu)
-    inverse = 1 / a
-    stirling = inverse * poly(inverse * inverse, _STIRLING)
-    large = math.exp(a * gap - stirling) / math.sqrt(a * (2 * pi))
-    return select(a > 10, large, math.exp(a * math.log(x) - x - math.lgamma(a + 1)))
+    result = builder.local(float64, 0)
+    with builder.when(a > 10):
+        mu, inverse = (x - a) / a, 1 / a
+        gap = select(magnitude(mu) < 0.28, _log1p_less(mu), math.log(x / a) - mu)
+        stirling = inverse * poly(inverse * inverse, _STIRLING)
+        result.set(math.exp(a * gap - stirling) / math.sqrt(a * (2 * pi)))
+    with builder.otherwise():
+        # gamma(a + 1) by gamma(2 + t), |t| <= 1/2
+        t, product = builder.local(float64, a - 1), builder.local(float64, 1)
+        with builder.repeat_while(t.get() > 0.5):
+            product.set(product.get() * (t.get() + 1))
+            t.set(t.get() - 1)
+        with builder.when(t.get() < -0.5):
+            t.set(t.get() + 1)
+            product.set(1 / (t.get() + 1))
+        rest = t.get()
+        result.set(math.exp(multiply_add(a, math.log(x), -x) - rest * poly(rest, LGAMMA)) / product.get())
+    return result.get()
 
 
 def _uniform(a: Expr, x: Expr, upper: bool) -> Expr:
@@ -146,23 +149,23 @@ def _uniform(a: Expr, x: Expr, upper: bool) -> Expr:
     return tail + rest if upper else tail - rest
 
 
-def _series(builder: Builder, a: Expr, x: Expr, result: LocalValue, upper: bool) -> None:
+def _series(builder: Builder, a: Expr, x: Expr, result: LocalValue, upper: bool, epsilon: float) -> None:
     """The power series of the lower function (NIST 8.11.4)."""
     term, total = builder.local(float64, 1), builder.local(float64, 1)
     n = builder.local(float64, a)
-    with builder.repeat_while((term.get() > total.get() * _EPSILON) & (n.get() < a + _MOST_TERMS)):
+    with builder.repeat_while((term.get() > total.get() * epsilon) & (n.get() < a + _MOST_TERMS)):
         n.set(n.get() + 1)
         term.set(term.get() * (x / n.get()))
         total.set(total.get() + term.get())
-    lower = _prefactor(a, x) * total.get()
+    lower = _prefactor(builder, a, x) * total.get()
     result.set(1 - lower if upper else lower)
 
 
-def _small_series(builder: Builder, a: Expr, x: Expr, result: LocalValue) -> None:
+def _small_series(builder: Builder, a: Expr, x: Expr, result: LocalValue, epsilon: float) -> None:
     """The upper function for small a and x, without cancellation (Gautschi 1979)."""
     term, total = builder.local(float64, 1), builder.local(float64, 0)
     n = builder.local(float64, 0)
-    with builder.repeat_while((magnitude(term.get()) > magnitude(total.get()) * _EPSILON) & (n.get() < _MOST_TERMS)):
+    with builder.repeat_while((magnitude(term.get()) > magnitude(total.get()) * epsilon) & (n.get() < _MOST_TERMS)):
         n.set(n.get() + 1)
         term.set(term.get() * (-x / n.get()))
         total.set(total.get() + term.get() / (a + n.get()))
@@ -173,14 +176,14 @@ def _small_series(builder: Builder, a: Expr, x: Expr, result: LocalValue) -> Non
     result.set(-math.expm1(exponent) - math.exp(exponent) * a * total.get())
 
 
-def _fraction(builder: Builder, a: Expr, x: Expr, result: LocalValue, upper: bool) -> None:
+def _fraction(builder: Builder, a: Expr, x: Expr, result: LocalValue, upper: bool, epsilon: float) -> None:
     """Legendre's continued fraction of the upper function, by the method of Lentz (NIST 8.9.2)."""
     tiny = 1e-300
     b, c = builder.local(float64, x + 1 - a), builder.local(float64, 1 / tiny)
     d, h, n = builder.local(float64, 1 / (x + 1 - a)), builder.local(float64, 0), builder.local(float64, 0)
     h.set(d.get())
     step = builder.local(float64, 0)
-    with builder.repeat_while((magnitude(step.get() - 1) > _EPSILON * 2) & (n.get() < _MOST_TERMS)):
+    with builder.repeat_while((magnitude(step.get() - 1) > epsilon * 2) & (n.get() < _MOST_TERMS)):
         n.set(n.get() + 1)
         b.set(b.get() + 2)
         factor = builder.local(float64, n.get() * (a - n.get()))
@@ -190,13 +193,14 @@ def _fraction(builder: Builder, a: Expr, x: Expr, result: LocalValue, upper: boo
         c.set(where(upper_part.get().eq(0), tiny, upper_part.get()))
         step.set(c.get() * d.get())
         h.set(h.get() * step.get())
-    value = _prefactor(a, x) * a * h.get()
+    value = _prefactor(builder, a, x) * a * h.get()
     result.set(value if upper else 1 - value)
 
 
 def _incomplete(upper: bool) -> Callable[..., Expr]:
-    @_in_double
     def body(builder: Builder, a: Expr, x: Expr) -> Expr:
+        dtype, epsilon = x.dtype, _EPSILON[x.dtype]
+        a, x = a.cast(float64), x.cast(float64)
         result = builder.local(float64, nan)
         is_proper = (a > 0) & (x > 0) & (a < inf) & (x < inf)
         with builder.when(is_proper & (a > 20) & (magnitude(x - a) < a * 0.28)):
@@ -206,18 +210,18 @@ def _incomplete(upper: bool) -> Callable[..., Expr]:
             with builder.when(is_proper & is_small):
                 if upper:
                     with builder.when((x <= 1.1) & (a < 1)):
-                        _small_series(builder, a, x, result)
+                        _small_series(builder, a, x, result, epsilon)
                     with builder.otherwise():
-                        _series(builder, a, x, result, upper)
+                        _series(builder, a, x, result, upper, epsilon)
                 else:
-                    _series(builder, a, x, result, upper)
+                    _series(builder, a, x, result, upper, epsilon)
             with builder.when(is_proper & ~is_small):
-                _fraction(builder, a, x, result, upper)
+                _fraction(builder, a, x, result, upper, epsilon)
         full, empty = (0.0, 1.0) if upper else (1.0, 0.0)
         # at the edges: x = 0 or infinite a give no mass below x, a = 0 or infinite x all of it
         nothing = ((a > 0) & x.eq(0)) | (a.eq(inf) & (x >= 0) & (x < inf))
         everything = (a.eq(0) & (x > 0)) | ((a >= 0) & (a < inf) & x.eq(inf))
-        return where(nothing, empty, where(everything, full, result.get()))
+        return where(nothing, empty, where(everything, full, result.get())).cast(dtype)
 
     return body
 

@@ -12,12 +12,13 @@ from plait.core.graph import Node, constant, full
 from plait.core.primitive import Domain, P, Primitive, Waived
 from plait.ir.complex import Complex
 from plait.ir.loop import Buffer, Expr, Index, binary, const, is_const
-from plait.prims.lines import BLOCK, Site, batch_all, choose, grain, number, product, rows, smaller
+from plait.prims.lines import Site, batch_all, choose, grain, number, product, rows, smaller
 from plait.prims.movement import Axes, check_permutation, inverse_permutation, linear_jvp, move_cost
 from plait.prims.rules import AxisMap, byte_count, check_dtype, check_same_dtype, draw, where
 
 MOVABLE = (*ALL, *FLOAT8)
 NUMBERS = (*INTEGERS, *FLOATS, *COMPLEXES)
+_COLUMNS = 64  # elements of an update that one task of a scatter adds; all tasks read all indices
 Sample = Iterator[tuple[list[Any], dict[str, Any]]]
 
 
@@ -232,8 +233,8 @@ def _apply_updates(site: Site, target: Buffer, combine: Combine | None) -> None:
     rest = [shape[k] for k in _rest(len(shape), axes)]
     count = site.shape(2)
     *outer, last = rest or [1]
-    blocks = (last + (BLOCK - 1)) // BLOCK
-    work = grain(smaller(last, BLOCK), *count)
+    blocks = (last + (_COLUMNS - 1)) // _COLUMNS
+    work = grain(smaller(last, _COLUMNS), *count)
 
     def update(at: list[Expr], positions: list[Expr], at_rest: list[Index]) -> None:
         flat = site.flat(_place(axes, positions, at_rest), shape)
@@ -243,14 +244,14 @@ def _apply_updates(site: Site, target: Buffer, combine: Combine | None) -> None:
     strided = bool(rest) and len(shape) - 1 in axes  # what an update has is spread out: lanes would not help
     with builder.parallel(product(rest if strided else [*outer, blocks]), grain=work) as task:
         head = site.unflatten(task, rest) if strided else site.unflatten(task // blocks, outer)
-        low = task % blocks * BLOCK
+        low = task % blocks * _COLUMNS
         with builder.loops(count) as at:
             found = [builder.local(int64, site.read(2 + k, at)).get() for k in range(len(axes))]
             with builder.when(_is_inside(found, [shape[a] for a in axes])):
                 if strided:
                     update(at, found, head)
                 elif rest:
-                    with builder.vector(low, smaller(low + BLOCK, last)) as column:
+                    with builder.vector(low, smaller(low + _COLUMNS, last)) as column:
                         update(at, found, [*head, column])
                 else:
                     update(at, found, [])

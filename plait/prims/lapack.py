@@ -56,10 +56,20 @@ def _failure(what: str, info: Array, reason: str, fix: str) -> LinAlgError:
     return LinAlgError(message(f"{what}: {place} {reason.format(int(info[at]))}", None, None, fix))
 
 
-def _refuse_singular(what: str, info: Array) -> None:
+def refuse_singular(info: Array, *, what: str) -> Array:
+    """Return `info`; raises `LinAlgError` in the name of a function where it is not zero."""
     if info.any():
         fix = "use plait.linalg.lstsq or pinv, or the function ending in _ex, which reports in `info`"
         raise _failure(what, info, "is singular: element {} of the diagonal of U is zero", fix)
+    return info
+
+
+def refuse_indefinite(info: Array) -> Array:
+    """Return `info`; raises `LinAlgError` where it is not zero."""
+    if info.any():
+        fix = "check that it is symmetric, or add a small multiple of the identity; cholesky_ex reports in `info`"
+        raise _failure("cholesky", info, "is not positive-definite: its leading minor of order {} is not positive", fix)
+    return info
 
 
 def _converging(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -97,9 +107,8 @@ def cholesky(a: Array, *, check: bool) -> tuple[Array, Array]:
         except np.linalg.LinAlgError:
             result, found = _cholesky_one_by_one(a)
             info[...] = found
-    if check and info.any():
-        fix = "check that it is symmetric, or add a small multiple of the identity; cholesky_ex reports in `info`"
-        raise _failure("cholesky", info, "is not positive-definite: its leading minor of order {} is not positive", fix)
+    if check:
+        refuse_indefinite(info)
     return result, info
 
 
@@ -142,7 +151,7 @@ def lu(a: Array, *, what: str | None) -> tuple[Array, Array, Array, Array]:
             rows[0][k], rows[1][k], rows[2][k] = routine(x)
         pivots += 1
     if what is not None:
-        _refuse_singular(what, info)
+        refuse_singular(info, what=what)
     return result, pivots, permutation(pivots, size=m), info
 
 
@@ -272,7 +281,7 @@ def inv(a: Array, *, what: str | None) -> tuple[Array, Array]:
                 work = 64 * len(x)
                 _flat(result, 2)[k] = getri(packed, pivots, lwork=work, overwrite_lu=1)[0].T
     if what is not None:
-        _refuse_singular(what, info)
+        refuse_singular(info, what=what)
     return result, info
 
 

@@ -28,6 +28,7 @@ from plait.prims.matrices import (
     batch_rule,
     block,
     check_square,
+    cost_of,
     domain_of,
     extended,
     identity,
@@ -51,6 +52,7 @@ from plait.prims.rules import (
     draw,
     element_count,
 )
+from plait.prims.small import checked, is_small
 
 # cholesky
 
@@ -66,15 +68,33 @@ def _cholesky_jvp(node: Node, tangents: Sequence[Any]) -> list[Any]:
     return [product(factor, halved), None]
 
 
-cholesky = on_host(
-    "cholesky", matrix_rule("cholesky", lambda b, m, n, check: (((*b, m, n), None), (b, int32)), square=True),
-    lapack.cholesky, 1 / 3, jvp=_cholesky_jvp, multi=True, domain=domain_of("positive", check=False),
+_INNER = Waived("the primitive that expands to it holds the rule")
+_cholesky_rule = matrix_rule("cholesky", lambda b, m, n, check: (((*b, m, n), None), (b, int32)), square=True)
+
+
+def _choose_cholesky(node: Node) -> list[Node]:
+    """One kernel for a batch of small real matrices, LAPACK for others."""
+    (x,), check = node.inputs, node.params["check"]
+    small = is_small(x)
+    found = P.cholesky_small(x) if small else P.cholesky_lapack(x, check=check)
+    results = [found[0], found[1]]
+    return checked(results, P.check_definite(found[1]) if small and check else None)
+
+
+cholesky = Primitive(
+    "cholesky", kind="expand", aval=_cholesky_rule, lower=_choose_cholesky, jvp=_cholesky_jvp, transpose=NOT_LINEAR,
+    batch=batch_rule, shard=SHARD, cost=cost_of(1 / 3), multi=True, domain=domain_of("positive", check=False),
     oracle="oracle.linalg.cholesky",
 )  # fmt: skip
 """The lower triangle L with L L^H = x, and info: 0, or the order of the leading minor that is not positive.
 
 Only the lower triangle of `x` is read; the derivative is that of (x + x^H) / 2.
 """
+
+cholesky_lapack = on_host(
+    "cholesky_lapack", _cholesky_rule, lapack.cholesky, 1 / 3, jvp=_INNER, multi=True, domain=_INNER, oracle=_INNER,
+)  # fmt: skip
+"""`cholesky` by LAPACK."""
 
 # LU
 
@@ -117,14 +137,29 @@ def _lu_shapes(b: Any, m: Any, n: Any, what: str | None) -> Any:
     return ((*b, m, n), None), ((*b, min(m, n)), int32), ((*b, m), int64), (b, int32)
 
 
-lu = on_host(
-    "lu", matrix_rule("lu", _lu_shapes), lapack.lu, 2 / 3, jvp=_lu_jvp, multi=True,
-    domain=domain_of(what=None), oracle="oracle.linalg.lu",
+def _choose_lu(node: Node) -> list[Node]:
+    """One kernel for a batch of small real matrices, LAPACK for others."""
+    (x,), what = node.inputs, node.params["what"]
+    small = is_small(x)
+    found = P.lu_small(x) if small else P.lu_lapack(x, what=what)
+    return checked([found[k] for k in range(4)], P.check_regular(found[3], what=what) if small and what else None)
+
+
+lu = Primitive(
+    "lu", kind="expand", aval=matrix_rule("lu", _lu_shapes), lower=_choose_lu, jvp=_lu_jvp, transpose=NOT_LINEAR,
+    batch=batch_rule, shard=SHARD, cost=cost_of(2 / 3), multi=True, domain=domain_of(what=None),
+    oracle="oracle.linalg.lu",
 )  # fmt: skip
 """L below the diagonal (its own is 1) and U; pivots from 1; the permutation of the rows; and info.
 
 Row k was exchanged with row pivots[k]. With `what`, the name of a function, singular matrices are refused.
 """
+
+
+lu_lapack = on_host(
+    "lu_lapack", matrix_rule("lu", _lu_shapes), lapack.lu, 2 / 3, jvp=_INNER, multi=True, domain=_INNER, oracle=_INNER,
+)  # fmt: skip
+"""`lu` by LAPACK."""
 
 
 def _permutation_rule(pivots: Aval, *, size: int) -> Aval:
@@ -185,13 +220,31 @@ def _triangular_sample(random: Any, dtype: DType, size: int) -> Iterator[tuple[l
         yield [a, b], {"lower": lower, "unit": unit, "transposed": transposed, "left": left}
 
 
-triangular_solve = on_host(
-    "triangular_solve", _triangular_rule, lapack.triangular_solve, 1.0, jvp=_triangular_jvp,
-    transpose=_triangular_transpose, domain=Domain(FIELDS, sample=_triangular_sample, tolerance=512.0),
-    oracle="oracle.linalg.triangular_solve",
+def _choose_triangular(node: Node) -> Node:
+    """One kernel for a batch of small real matrices, LAPACK for others."""
+    (a, b), params = node.inputs, node.params
+    if not is_small(a) or not node.aval.size:
+        return P.triangular_solve_lapack(a, b, **params)
+    forward, unit = params["lower"] != params["transposed"], params["unit"]
+    if params["left"]:
+        return P.triangular_solve_small(a, b, transposed=params["transposed"], forward=forward, unit=unit)
+    solved = P.triangular_solve_small(
+        a, swapped(b), transposed=not params["transposed"], forward=not forward, unit=unit
+    )
+    return swapped(solved)
+
+
+triangular_solve = Primitive(
+    "triangular_solve", kind="expand", aval=_triangular_rule, lower=_choose_triangular, jvp=_triangular_jvp,
+    transpose=_triangular_transpose, batch=batch_rule, shard=SHARD, cost=cost_of(1.0),
+    domain=Domain(FIELDS, sample=_triangular_sample, tolerance=512.0), oracle="oracle.linalg.triangular_solve",
 )  # fmt: skip
 """The solution of op(a) x = b (`left`) or x op(a) = b; `a` is the triangle `lower` or not, op transposes it or not."""
-
+triangular_solve_lapack = on_host(
+    "triangular_solve_lapack", _triangular_rule, lapack.triangular_solve, 1.0, jvp=_INNER, transpose=_INNER,
+    domain=_INNER, oracle=_INNER,
+)  # fmt: skip
+"""`triangular_solve` by BLAS."""
 # systems with a factorized matrix: `x` counts as the variable, its factors as constants that go with it
 
 

@@ -57,7 +57,7 @@ def batch_rule(node: Node, inputs: Sequence[Node], batched: Sequence[bool], size
     return node.prim(*whole, **node.params)
 
 
-def _cost(factor: float) -> Callable[[Node], tuple[float, int]]:
+def cost_of(factor: float) -> Callable[[Node], tuple[float, int]]:
     """Make the cost rule of a function that takes `factor` times the cube of the sizes, for m by n matrices m n^2."""
 
     def cost(node: Node) -> tuple[float, int]:
@@ -153,7 +153,7 @@ def as_dtype(x: Node, dtype: DType) -> Node:
 
 def is_tiny(gap: Node, largest: Node) -> Node:
     """Whether differences of eigenvalues are no more than rounding."""
-    limit = largest * constant(float(np.finfo(largest.dtype.numpy).eps), largest.dtype)
+    limit = largest * constant(16 * float(np.finfo(largest.dtype.numpy).eps), largest.dtype)
     return P.le(P.abs(gap), limit)
 
 
@@ -174,7 +174,7 @@ def on_host(name: str, rule: Any, lower: Any, flops: float, **slots: Any) -> Pri
     """Define a primitive that the host computes on batches of matrices."""
     slots.setdefault("transpose", NOT_LINEAR)
     return Primitive(
-        name, kind="host", aval=rule, lower=lower, batch=batch_rule, shard=SHARD, cost=_cost(flops), **slots
+        name, kind="host", aval=rule, lower=lower, batch=batch_rule, shard=SHARD, cost=cost_of(flops), **slots
     )  # fmt: skip
 
 

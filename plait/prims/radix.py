@@ -141,8 +141,8 @@ def radix_sort(rows: Rows, keys: Keys, read: Read) -> Expr:
     with builder.loop(0, length) as row:
         key = builder.local(keys.dtype, read(row)).get()
         rows.store(row, [key, row.cast(uint32)])
-        for number in range(passes):
-            at = ((key >> const(number * digit, keys.dtype)) & mask).cast(int64) + number * size
+        for step in range(passes):
+            at = ((key >> const(step * digit, keys.dtype)) & mask).cast(int64) + step * size
             builder.store(counts, at, builder.load(counts, at) + one)
     source = builder.local(int64, 0)
     with builder.loop(0, passes) as number:

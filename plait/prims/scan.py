@@ -1,4 +1,4 @@
-"""Cumulative functions along an axis: one serial pass over each line, lines in parallel."""
+"""Cumulative functions along an axis: one serial pass over each line or segment of a line, these in parallel."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from plait.core.errors import ShapeError, message
 from plait.core.graph import Node, full
 from plait.core.primitive import Domain, P, Primitive
 from plait.ir import math
-from plait.ir.loop import Expr, binary, select
+from plait.ir.loop import Expr, Index, binary, const, select
 from plait.prims.lines import (
     Carry,
     Site,
@@ -20,16 +20,22 @@ from plait.prims.lines import (
     check_axis,
     choose,
     element_cost,
+    grain,
     highest,
     lines,
     lowest,
     number,
+    product,
     shifted,
+    smaller,
 )
 from plait.prims.rules import NOT_LINEAR, check_dtype, check_same_dtype, draw
 
 REALS = INTEGERS + FLOATS
 LOG2 = 0.6931471805599453
+SEGMENTS = 128  # of a long line
+_LONG = 8192  # elements of a line that is cut
+_LANES = 16  # segments, or lines, that are computed together
 
 
 def _rule(name: str, dtypes: Sequence[DType]) -> Callable[..., Aval]:
@@ -43,7 +49,10 @@ def _rule(name: str, dtypes: Sequence[DType]) -> Callable[..., Aval]:
     return rule
 
 
-def _serial(start: Callable[[DType], Any], step: Callable[..., Any]) -> Callable[[Site], None]:
+Step = Callable[..., Any]
+
+
+def _serial(start: Callable[[DType], Any], step: Step) -> Callable[[Site], None]:
     """Make the lowering `y[t] = step(t is first, y[t - 1], *operands[t])`, where y starts from `start(dtype)`."""
 
     def lower(site: Site) -> None:
@@ -59,11 +68,84 @@ def _serial(start: Callable[[DType], Any], step: Callable[..., Any]) -> Callable
     return lower
 
 
+def _associative(start: Callable[[DType], Any], combine: Callable[[Any, Any], Any], slow: bool) -> Any:
+    """Make the lowering of `y[t] = combine(y[t - 1], x[t])`, where `combine` is associative.
+
+    Few long lines are cut into segments that are computed side by side, where a serial pass would wait for each result
+    before the next; so are lines of their own if a step is `slow`.
+    """
+    serial = _serial(start, lambda first, y, x: combine(y, x))
+
+    def lower(site: Site) -> None:
+        shape, axis = site.shape(0), site.params["axis"]
+        *others, length = shape
+        count = product(others)
+        is_last = axis == len(shape) - 1 and not site.dtype(0).is_complex
+        if is_last and isinstance(length, int) and length >= _LONG and isinstance(count, int) and count < SEGMENTS:
+            size = -(-length // SEGMENTS) | 1  # odd: a power of two puts all segments at the same places of the caches
+            _segmented(site, start, combine, size, -(-length // size))
+        elif is_last and slow:
+            _segmented(site, start, combine, length, 1)
+        else:
+            serial(site)
+
+    return lower
+
+
+def _segmented(
+    site: Site, start: Callable[[DType], Any], combine: Callable[[Any, Any], Any], size: Index, segments: int
+) -> None:
+    """Compute segments of `size` in vector lanes: their totals, the totals before each, and the elements."""
+    builder, dtype = site.builder, site.dtype(0).compute
+    *others, length = site.shape(0)
+    rows_count = product(others)
+    count = rows_count * segments
+    nothing = const(start(site.dtype(0)), dtype)
+    totals = builder.workspace(dtype, count)
+
+    def at(segment: Expr, i: Expr) -> tuple[list[Index], Expr | None]:
+        t = segment % segments * size + i
+        place = length - 1 - t if site.params.get("reverse") else t
+        return [*site.unflatten(segment // segments, others), place], t < length if segments > 1 else None
+
+    def each(visit: Callable[[Expr], None]) -> None:
+        blocks = (count + (_LANES - 1)) // _LANES
+        with builder.parallel(blocks, grain=grain(size, _LANES)) as block:
+            low = block * _LANES
+            with builder.vector(low, smaller(low + _LANES, count)) as segment:
+                visit(segment)
+
+    def add_up(segment: Expr) -> None:
+        total = builder.local(dtype, nothing)
+        with builder.loop(0, size) as i:
+            index, inside = at(segment, i)
+            added = combine(total.get(), site.read(0, index, inside))
+            total.set(added if inside is None else select(inside, added, total.get()))
+        builder.store(totals, segment, total.get())
+
+    def write(segment: Expr) -> None:
+        carry = builder.local(dtype, builder.load(totals, segment) if segments > 1 else nothing)
+        with builder.loop(0, size) as i:
+            index, inside = at(segment, i)
+            carry.set(combine(carry.get(), site.read(0, index, inside)))
+            site.write(index, carry.get(), guard=inside)
+
+    if segments > 1:
+        each(add_up)
+        with builder.parallel(rows_count) as row:
+            before = builder.local(dtype, nothing)
+            with builder.loop(row * segments, (row + 1) * segments) as segment:
+                total = builder.local(dtype, builder.load(totals, segment)).get()
+                builder.store(totals, segment, before.get())
+                before.set(combine(before.get(), total))
+    each(write)
+
+
 def _linear_step(first: Expr, y: Any, a: Any, b: Any) -> Any:
     return choose(first, b, a * y + b)
 
 
-def _logaddexp_step(first: Expr, y: Expr, x: Expr) -> Expr:
+def _logaddexp(y: Expr, x: Expr) -> Expr:
     distance = -binary("max", x - y, y - x)
     apart = binary("max", x, y) + math.log1p(math.exp(distance))
     return select(x.eq(y), x + LOG2, apart)  # equal infinities have no distance
@@ -157,15 +239,19 @@ def _cumulative(
 
 
 cumsum = _cumulative(
-    "cumsum", REALS + COMPLEXES, _serial(lambda dtype: 0, lambda first, y, x: y + x), _sum_jvp, transpose=_sum_transpose
+    "cumsum",
+    REALS + COMPLEXES,
+    _associative(lambda dtype: 0, lambda y, x: y + x, False),
+    _sum_jvp,
+    transpose=_sum_transpose,
 )
 cumprod = _cumulative(
-    "cumprod", REALS + COMPLEXES, _serial(lambda dtype: 1, lambda first, y, x: y * x), _prod_jvp,
+    "cumprod", REALS + COMPLEXES, _associative(lambda dtype: 1, lambda y, x: y * x, False), _prod_jvp,
     sample=_sample(low=-1.5, high=1.5),
 )  # fmt: skip
-cummax = _cumulative("cummax", REALS, _serial(lowest, lambda first, y, x: binary("max", y, x)), _extreme_jvp)
-cummin = _cumulative("cummin", REALS, _serial(highest, lambda first, y, x: binary("min", y, x)), _extreme_jvp)
-cumlogsumexp = _cumulative("cumlogsumexp", FLOATS, _serial(lowest, _logaddexp_step), _logsumexp_jvp, flops=30)
+cummax = _cumulative("cummax", REALS, _associative(lowest, lambda y, x: binary("max", y, x), True), _extreme_jvp)
+cummin = _cumulative("cummin", REALS, _associative(highest, lambda y, x: binary("min", y, x), True), _extreme_jvp)
+cumlogsumexp = _cumulative("cumlogsumexp", FLOATS, _associative(lowest, _logaddexp, True), _logsumexp_jvp, flops=30)
 # y[t] = a[t] y[t - 1] + b[t], y[0] = b[0]
 cumlinear = _cumulative(
     "cumlinear", FLOATS + COMPLEXES, _serial(lambda dtype: 0, _linear_step), _linear_jvp, flops=2,

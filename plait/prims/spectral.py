@@ -7,6 +7,7 @@ The host computes the values (`plait.prims.lapack`); the derivatives are written
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from math import nan
 from typing import Any
 
 import numpy as np
@@ -14,19 +15,24 @@ import numpy as np
 from plait.core.aval import Aval
 from plait.core.dtype import DType, int32, int64
 from plait.core.graph import Node, constant
-from plait.core.primitive import Domain, P, Waived
+from plait.core.primitive import Domain, P, Primitive, Waived
 from plait.prims import lapack
+from plait.prims.linalg import rows_in_order
 from plait.prims.matrices import (
     FIELDS,
+    SHARD,
     UP_TO_PHASE,
     adjoint,
     as_columns,
     as_dtype,
     as_rows,
+    batch_rule,
     block,
+    cost_of,
     diagonal,
     domain_of,
     extended,
+    identity,
     inverse_or_zero,
     is_tiny,
     largest,
@@ -37,7 +43,8 @@ from plait.prims.matrices import (
     swapped,
     where,
 )
-from plait.prims.rules import broadcast_to, check_same_dtype, draw
+from plait.prims.rules import NOT_LINEAR, broadcast_to, check_same_dtype, draw
+from plait.prims.small import checked, is_small
 
 # inverses and determinants
 
@@ -46,11 +53,35 @@ def _inv_jvp(node: Node, tangents: Sequence[Any]) -> list[Any]:
     return [-product(node[0], tangents[0], node[0]), None]
 
 
-inv = on_host(
-    "inv", matrix_rule("inv", lambda b, m, n, what: (((*b, m, n), None), (b, int32)), square=True), lapack.inv, 2.0,
-    jvp=_inv_jvp, multi=True, domain=domain_of(what=None), oracle="oracle.linalg.inv",
+def _inv_lower(node: Node) -> list[Node]:
+    """Small matrices: from the factors of one kernel, LAPACK for others."""
+    (x,), what = node.inputs, node.params["what"]
+    if not is_small(x):
+        found = P.inv_lapack(x, what=what)
+        return [found[0], found[1]]
+    factors = P.lu_small(x)
+    packed, info = factors[0], factors[3]
+    rows = rows_in_order(identity(x), factors[2])
+    left = P.triangular_solve(packed, rows, lower=True, unit=True, transposed=False, left=True)
+    solved = P.triangular_solve(packed, left, lower=False, unit=False, transposed=False, left=True)
+    regular = P.eq(P.reshape(info, shape=(*info.shape, 1, 1)), constant(0, int32))
+    results = [where(regular, solved, nan), info]
+    return checked(results, P.check_regular(info, what=what) if what else None)
+
+
+_INNER = Waived("the primitive that expands to it holds the rule")
+_inv_rule = matrix_rule("inv", lambda b, m, n, what: (((*b, m, n), None), (b, int32)), square=True)
+inv = Primitive(
+    "inv", kind="expand", aval=_inv_rule, lower=_inv_lower, jvp=_inv_jvp, transpose=NOT_LINEAR, batch=batch_rule,
+    shard=SHARD, cost=cost_of(2.0), multi=True, domain=domain_of(what=None), oracle="oracle.linalg.inv",
 )  # fmt: skip
 """The inverse and info; with `what`, the name of a function, singular matrices are refused, else they give NaN."""
+
+
+inv_lapack = on_host(
+    "inv_lapack", _inv_rule, lapack.inv, 2.0, jvp=_INNER, multi=True, domain=_INNER, oracle=_INNER,
+)  # fmt: skip
+"""`inv` by LAPACK."""
 
 
 def _pinv_jvp(node: Node, tangents: Sequence[Any]) -> Any:
@@ -131,11 +162,31 @@ def _slogdet_jvp(node: Node, tangents: Sequence[Any]) -> list[Any]:
     return [node[0] * P.complex(zero, P.imag(change)), P.real(change)]
 
 
-slogdet = on_host(
-    "slogdet", matrix_rule("slogdet", lambda b, m, n: ((b, None), (b, float)), square=True), lapack.slogdet, 2 / 3,
-    jvp=_slogdet_jvp, multi=True, domain=domain_of(), oracle="oracle.linalg.slogdet",
+def _slogdet_lower(node: Node) -> list[Node]:
+    """Small matrices: from the factors of one kernel, LAPACK for others."""
+    x = node.inputs[0]
+    if not is_small(x):
+        found = P.slogdet_lapack(x)
+        return [found[0], found[1]]
+    factors = P.lu_small(x)
+    on, last = diagonal(factors[0]), x.ndim - 2
+    place = P.iota(dtype=int32, shape=factors[1].shape, axis=last) + constant(1, int32)
+    exchanged = P.ne(factors[1], place)
+    sign = where(exchanged, -P.sign(on), P.sign(on))
+    return [P.reduce_prod(sign, axes=(last,)), P.reduce_sum(P.log(P.abs(on)), axes=(last,))]
+
+
+_slogdet_rule = matrix_rule("slogdet", lambda b, m, n: ((b, None), (b, float)), square=True)
+slogdet = Primitive(
+    "slogdet", kind="expand", aval=_slogdet_rule, lower=_slogdet_lower, jvp=_slogdet_jvp, transpose=NOT_LINEAR,
+    batch=batch_rule, shard=SHARD, cost=cost_of(2 / 3), multi=True, domain=domain_of(), oracle="oracle.linalg.slogdet",
 )  # fmt: skip
 """The sign of the determinant (its phase for complex matrices), and the logarithm of its absolute value."""
+
+slogdet_lapack = on_host(
+    "slogdet_lapack", _slogdet_rule, lapack.slogdet, 2 / 3, jvp=_INNER, multi=True, domain=_INNER, oracle=_INNER,
+)  # fmt: skip
+"""`slogdet` by LAPACK."""
 
 # spectra
 

@@ -33,19 +33,18 @@ def _bessel(prim: str, result: str, name: str = "") -> Any:
     return unary(name, prim, to_float, summary, "[0.5, 2.0]", result)
 
 
-bessel_j0 = _bessel("bessel_j0", "")
-bessel_j1 = _bessel("bessel_j1", "")
-bessel_y0 = _bessel("bessel_y0", "")
-bessel_y1 = _bessel("bessel_y1", "")
+bessel_j0 = _bessel("bessel_j0", "[0.9385, 0.2239]")
+bessel_j1 = _bessel("bessel_j1", "[0.2423, 0.5767]")
+bessel_y0 = _bessel("bessel_y0", "[-0.4445,  0.5104]")
+bessel_y1 = _bessel("bessel_y1", "[-1.4715, -0.1070]")
 modified_bessel_i0 = i0
-modified_bessel_i1 = _bessel("modified_bessel_i1", "")
-modified_bessel_k0 = _bessel("modified_bessel_k0", "")
-modified_bessel_k1 = _bessel("modified_bessel_k1", "")
-i0e = _bessel("scaled_modified_bessel_i0", "", "i0e")
-i1 = _bessel("modified_bessel_i1", "", "i1")
-i1e = _bessel("scaled_modified_bessel_i1", "", "i1e")
-scaled_modified_bessel_k0 = _bessel("scaled_modified_bessel_k0", "")
-scaled_modified_bessel_k1 = _bessel("scaled_modified_bessel_k1", "")
+modified_bessel_k0 = _bessel("modified_bessel_k0", "[0.9244, 0.1139]")
+modified_bessel_k1 = _bessel("modified_bessel_k1", "[1.6564, 0.1399]")
+i0e = _bessel("scaled_modified_bessel_i0", "[0.6450, 0.3085]", "i0e")
+i1 = modified_bessel_i1 = _bessel("modified_bessel_i1", "[0.2579, 1.5906]", "i1")
+i1e = _bessel("scaled_modified_bessel_i1", "[0.1564, 0.2153]", "i1e")
+scaled_modified_bessel_k0 = _bessel("scaled_modified_bessel_k0", "[1.5241, 0.8416]")
+scaled_modified_bessel_k1 = _bessel("scaled_modified_bessel_k1", "[2.7310, 1.0335]")
 j0, j1, y0, y1 = bessel_j0, bessel_j1, bessel_y0, bessel_y1
 k0, k1, k0e, k1e = modified_bessel_k0, modified_bessel_k1, scaled_modified_bessel_k0, scaled_modified_bessel_k1
 
@@ -59,8 +58,9 @@ def _prim(name: str, **params: int) -> Any:
 
 spherical_bessel_j0 = unary(
     "spherical_bessel_j0", _prim("spherical_bessel", order=0), to_float,
-    "Return the spherical Bessel function of the first kind of order 0, sin(x) / x.", "[0.0, 2.0]", "",
+    "Return the spherical Bessel function of the first kind of order 0, sin(x) / x.", "[0.0, 2.0]", "[1.0000, 0.4546]",
 )  # fmt: skip
 airy_ai = unary(
-    "airy_ai", _prim("airy_ai", derivative=0), to_float, "Return the Airy function Ai.", "[0.0, 1.0]", "",
+    "airy_ai", _prim("airy_ai", derivative=0), to_float, "Return the Airy function Ai.", "[0.0, 1.0]",
+    "[0.3550, 0.1353]",
 )  # fmt: skip

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NoReturn
 
+from plait.tensor.tensor import Tensor
+
 _NAMES = {
     "plait computes dense tensors: keep indices and values as tensors, and use scatter_add, index_add or gather": """
         ccol_indices ccol_indices_copy coalesce col_indices col_indices_copy crow_indices crow_indices_copy dense_dim
@@ -23,8 +25,8 @@ _NAMES = {
         fake_quantize_per_tensor_affine fused_moving_avg_obs_fake_quant quantization ao
     """,
     "values live on the CPU: leave the call out": """
-        cuda ipu mps mtia xpu maia hpu pin_memory record_stream accelerator Stream Event get_device_module cudnn_is_acceptable
-        set_default_device get_default_device is_vulkan_available vulkan
+        cuda ipu mps mtia xpu maia hpu pin_memory record_stream accelerator Stream Event get_device_module
+        cudnn_is_acceptable set_default_device get_default_device is_vulkan_available vulkan
     """,
     "values have no storage object: use x.numpy(), or DLPack, for the memory, and y.copy_(x) to write": """
         storage storage_type untyped_storage set_ module_load const_data_ptr Storage UntypedStorage TypedStorage
@@ -66,26 +68,69 @@ _NAMES = {
     "products are computed in the dtype of their operands": "set_float32_matmul_precision get_float32_matmul_precision",
     "use plait.no_grad()": "inference_mode is_inference_mode_enabled set_grad_enabled",
     "use plait.print_options": "set_printoptions",
-    "use plait.linalg.eigh": "symeig",
     "use plait.linalg.solve": "solve",
     "use plait.linalg.lstsq": "lstsq",
     "use plait.linalg.eig": "eig",
     "use plait.linalg.matrix_rank": "matrix_rank",
+    "use plait.linalg.matrix_norm": "frobenius_norm nuclear_norm",
+    "use plait.linalg.vector_norm over the other axes": "norm_except_dim",
+    "use plait.linalg.eigh": "lobpcg symeig",
+    "use plait.index_reduce, or plait.scatter_reduce": "segment_reduce",
+    "use plait.nn.functional.embedding": "embedding embedding_renorm_",
+    "use plait.nn.functional.embedding_bag": "embedding_bag",
+    "use plait.nn.functional.affine_grid": "affine_grid_generator cudnn_affine_grid_generator",
+    "use plait.scan over the steps of the sequence": """
+        gru gru_cell lstm lstm_cell rnn_relu rnn_relu_cell rnn_tanh rnn_tanh_cell miopen_rnn mkldnn_rnn_layer
+    """,
+    "it is internal to one of PyTorch's backends: use plait.nn.functional": """
+        batch_norm_backward_elemt batch_norm_backward_reduce batch_norm_elemt batch_norm_gather_stats
+        batch_norm_gather_stats_with_counts batch_norm_stats batch_norm_update_stats convolution cudnn_batch_norm
+        cudnn_convolution cudnn_convolution_add_relu cudnn_convolution_relu cudnn_convolution_transpose
+        cudnn_grid_sampler fbgemm_linear_fp16_weight fbgemm_linear_fp16_weight_fp32_activation
+        fbgemm_linear_int8_weight fbgemm_linear_int8_weight_fp32_activation fbgemm_linear_quantize_weight
+        fbgemm_pack_gemm_matrix_fp16 fbgemm_pack_quantized_matrix miopen_batch_norm miopen_convolution
+        miopen_convolution_add_relu miopen_convolution_relu miopen_convolution_transpose miopen_ctc_loss
+        miopen_depthwise_convolution mkldnn_adaptive_avg_pool2d mkldnn_convolution mkldnn_linear_backward_weights
+        mkldnn_max_pool2d mkldnn_max_pool3d native_dropout native_norm slice_inverse
+    """,
+    "use plait.set_num_threads and plait.get_num_threads": """
+        set_num_interop_threads get_num_interop_threads init_num_threads
+    """,
+    "use DLPack's protocol: x.__dlpack__(), plait.from_dlpack": "to_dlpack",
+    "sizes are Python integers here: use Python's functions": """
+        sym_constrain_range sym_constrain_range_for_size sym_float sym_fresh_size sym_int sym_ite sym_max sym_min
+        sym_not sym_sqrt sym_sum
+    """,
+    "use plait.DType": "dtype",
+    "the shape of a tensor is a tuple of integers": "Size",
+    'the only device is "cpu": pass the string, or leave the argument out': "device",
+    "give dtype= where float32 is not wanted": "get_default_dtype grad_dtype",
+    "integers have at least 8 bits: use int8 or uint8": """
+        bit bits16 bits1x8 bits2x4 bits4x2 bits8 int1 int2 int3 int4 int5 int6 int7 uint1 uint2 uint3 uint4 uint5 uint6
+        uint7
+    """,
+    "use float8_e4m3fn or float8_e5m2": "float4_e2m1fn_x2 float8_e4m3fnuz float8_e5m2fnuz float8_e8m0fnu",
+    "use concurrent.futures": "fork wait",
+    "write x[...]": "index",
+    "use type(x)": "typename",
+    "hash the bytes of x.numpy()": "hash_tensor",
+    "denormal numbers are always kept": "set_flush_denormal",
+    "use Python's warnings": "set_warn_always is_warn_always_enabled",
 }
 ADVICE = {name: advice for advice, names in _NAMES.items() for name in names.split()}
 
 
-def _refuse(owner: str, name: str) -> NoReturn:
-    advice = ADVICE.get(name)
+def _refuse(owner: str, name: str, advice: str | None) -> NoReturn:
     text = f"{owner} has no attribute {name!r}"
     raise AttributeError(text if advice is None else f"{text}. Fix: {advice}.")
 
 
 def of_tensor(self: Any, name: str) -> NoReturn:
     """Raise `AttributeError`; for a name of PyTorch it says what to use."""
-    _refuse(f"{type(self).__name__!r} object", name)
+    _refuse(f"{type(self).__name__!r} object", name, ADVICE.get(name))
 
 
 def of_module(name: str) -> NoReturn:
     """Raise `AttributeError`; for a name of PyTorch it says what to use."""
-    _refuse("module 'plait'", name)
+    method = f"use the method: x.{name}(...)" if hasattr(Tensor, name) and not name.startswith("_") else None
+    _refuse("module 'plait'", name, ADVICE.get(name, method))

@@ -7,14 +7,14 @@ from collections.abc import Callable
 from math import prod
 from typing import Any
 
-from plait.core.errors import ArgumentError, GradientError, ShapeError, message
+from plait.core.errors import ArgumentError, GradientError, message
 from plait.core.graph import REQUIRES_GRAD, Node, recorder
 from plait.core.primitive import P
 from plait.tensor import lazy
 from plait.tensor.logic import where
 from plait.tensor.operators import scalar_node, single
 from plait.tensor.selection import nonzero
-from plait.tensor.shaping import new_shape, squeeze, swapaxes, t, transpose, unsqueeze
+from plait.tensor.shaping import new_shape, squeeze_method, swapaxes, t, transpose, unsqueeze
 from plait.tensor.strides import as_strided
 from plait.tensor.tensor import Tensor, _set_node, is_leaf, node_of, wrap
 from plait.tensor.views import detached
@@ -97,8 +97,9 @@ def is_same_size(input: Any, other: Any) -> bool:
 
 def is_set_to(self: Tensor, tensor: Tensor) -> bool:
     """Return whether two tensors show the same elements of the same memory."""
-    same_base = (self._base or self) is (tensor._base or tensor)
-    return same_base and (getattr(self, "_view", ()) == getattr(tensor, "_view", ()))
+    bases = [x if x._base is None else x._base for x in (self, tensor)]
+    places = [(x.shape, x.dtype, x.stride(), x.storage_offset()) for x in (self, tensor)]
+    return bases[0] is bases[1] and places[0] == places[1]
 
 
 def nelement(self: Tensor) -> int:
@@ -157,8 +158,10 @@ def _reshaped_in_place(view: Callable[..., Tensor]) -> Callable[..., Tensor]:
         if self._base is None and _has_views(self):
             text = f"{name} cannot change a tensor that has views: they would lose their place"
             raise ArgumentError(message(text, fix=f"use x = x.{name[:-1]}(...)"))
-        shown = view(self, *args, **kwargs)
-        if shown is not self:
+        # what is shown of another handle of the value, as it must not become a view of this one
+        given = self if self._base is not None else wrap(node_of(self))
+        shown = view(given, *args, **kwargs)
+        if shown is not given:
             _become(self, name, shown._node)
             if self._base is not None:
                 self._view, self._base_version = shown._view, shown._base_version
@@ -176,9 +179,11 @@ def _reshaped_in_place(view: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 def _has_views(base: Tensor) -> bool:
     """Whether somebody holds a view of `base`; those that were let go are not counted."""
-    return id(base) in lazy.state.viewed and any(
-        isinstance(other, Tensor) and other._base is base for other in gc.get_referrers(base)
-    )
+    if id(base) not in lazy.state.viewed:
+        return False
+    if lazy.state.observer is None:
+        lazy.flush()  # what is pending holds views, too
+    return any(isinstance(other, Tensor) and other._base is base for other in gc.get_referrers(base))
 
 
 def _become(self: Tensor, name: str, node: Node) -> None:
@@ -252,7 +257,7 @@ def resize_as_(self: Tensor, other: Tensor, memory_format: Any = None) -> Tensor
 METHODS = [
     is_nonzero, is_same_size, is_set_to, is_signed, nelement, ndimension, get_device, dim_order, data_ptr, choose,
     detach_, resize_, resize_as_,
-    *map(_reshaped_in_place, (squeeze, unsqueeze, t, transpose, swapaxes, as_strided)),
+    *map(_reshaped_in_place, (squeeze_method, unsqueeze, t, transpose, swapaxes, as_strided)),
 ]  # fmt: skip
 _ALWAYS_FALSE = """
     is_conj is_neg is_inference is_distributed is_coalesced is_pinned is_shared

@@ -111,7 +111,7 @@ def float_power(x: Any, y: Any) -> Tensor:
 
     Example:
         >>> plait.float_power(plait.tensor([1, 2, 3]), 2)
-        tensor([1., 4., 9.], dtype=float64)
+        tensor([1., 4., 9.], dtype=plait.float64)
     """
     base, exponent = (_widest(operand) for operand in (x, y))
     return power(base, exponent)
@@ -166,7 +166,7 @@ def frexp(x: Any) -> MantissaExponent:
 
     Example:
         >>> plait.frexp(plait.tensor([1.0, 10.0]))
-        MantissaExponent(mantissa=tensor([0.5000, 0.6250]), exponent=tensor([1, 4], dtype=int32))
+        MantissaExponent(mantissa=tensor([0.5000, 0.6250]), exponent=tensor([1, 4], dtype=plait.int32))
     """
     node = single(x, "frexp")
     if not node.dtype.is_floating:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from plait.core.dtype import DType, as_dtype, bool_, float32, int64
+from plait.core.dtype import DType, as_dtype, bool_, float32, int64, promote
 from plait.core.errors import ArgumentError, ArgumentTypeError, ShapeError, message
 from plait.core.graph import REQUIRES_GRAD, Node
 from plait.core.primitive import P
@@ -22,7 +22,7 @@ from plait.tensor.tensor import Tensor, converted, make_leaf, scalar_node, to_no
 __all__ = [
     "arange", "as_tensor", "asarray", "empty", "empty_like", "empty_permuted", "empty_strided", "eye", "fill",
     "from_numpy", "frombuffer", "full", "full_like", "linspace", "logspace", "one_hot", "ones", "ones_like",
-    "result_type", "scalar_tensor", "tensor", "zeros", "zeros_like",
+    "promote_types", "result_type", "scalar_tensor", "tensor", "zeros", "zeros_like",
 ]  # fmt: skip
 
 
@@ -129,9 +129,7 @@ def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
     return wrap(to_node(array, share=True))
 
 
-def frombuffer(
-    buffer: Any, *, dtype: Any, count: int = -1, offset: int = 0, requires_grad: bool = False
-) -> Tensor:
+def frombuffer(buffer: Any, *, dtype: Any, count: int = -1, offset: int = 0, requires_grad: bool = False) -> Tensor:
     """Return a tensor of the memory of an object with Python's buffer protocol, shared as by `from_numpy`.
 
     Args:
@@ -279,9 +277,7 @@ zeros_like, ones_like = _filled_like(0, "zeros_like"), _filled_like(1, "ones_lik
 empty_like = zeros_like
 
 
-def empty_strided(
-    size: Any, stride: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False
-) -> Tensor:
+def empty_strided(size: Any, stride: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Make a tensor of zeros: values are stored densely in row-major order, whatever `stride` asks for.
 
     Raises:
@@ -410,7 +406,7 @@ def arange(
 
 def _ramp(start: Any, step: Any, count: int, dtype: DType) -> Node:
     """start + i * step, computed in a dtype wide enough for it."""
-    wide = dtype if dtype.is_inexact else int64 if isinstance(start + step, int) else as_dtype("float64")
+    wide = dtype.compute if dtype.is_inexact else int64 if isinstance(start + step, int) else as_dtype("float64")
     node = P.iota(dtype=wide if wide.kind == "i" else int64, shape=(count,), axis=0)
     node = converted(node, wide)
     if step != 1:
@@ -496,6 +492,8 @@ def logspace(
     check_device(device)
     wanted = float32 if dtype is None else as_dtype(dtype)
     wide = wanted if wanted.is_inexact else as_dtype("float64")
+    if wanted.is_integer:  # as in PyTorch, whose exponents are integers then
+        start, stop = (wrap(to_node(v, wanted)) for v in (start, stop))
     exponents = _spaced(start, stop, num, wide, endpoint=True)
     return make_leaf(converted(P.pow(scalar_node(base, wide), exponents), wanted), requires_grad)
 
@@ -572,3 +570,13 @@ def scalar_tensor(value: Any, dtype: Any = None, device: Any = None, requires_gr
 def result_type(*values: Any) -> DType:
     """Return the dtype that an operation on these tensors, dtypes and numbers computes in."""
     return common_dtype([v if isinstance(v, DType) else operand(v, "result_type") for v in values])
+
+
+def promote_types(type1: Any, type2: Any) -> DType:
+    """Return the dtype that operations on tensors of these two dtypes compute in.
+
+    Example:
+        >>> plait.promote_types(plait.int32, plait.float16)
+        plait.float16
+    """
+    return promote(as_dtype(type1), as_dtype(type2))

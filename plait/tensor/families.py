@@ -42,7 +42,7 @@ def both_names(function: Callable[..., Any] | None = None, **aliases: str) -> An
     """
     if function is None:
         return partial(both_names, **aliases)
-    names = (*_ALIASES, *aliases.items())
+    names = (*aliases.items(), *_ALIASES)
 
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:

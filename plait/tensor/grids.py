@@ -17,7 +17,7 @@ from plait.tensor.shaping import as_operand, broadcast_to, new_shape, reshape
 from plait.tensor.stacking import stack
 from plait.tensor.tensor import Tensor, converted, scalar_node, to_node, wrap
 
-__all__ = ["cartesian_prod", "combinations", "meshgrid", "unravel_index"]
+__all__ = ["cartesian_prod", "combinations", "meshgrid", "unravel_index", "vander"]
 
 
 def meshgrid(*tensors: Any, indexing: str = "xy") -> list[Tensor]:
@@ -113,6 +113,33 @@ def combinations(x: Any, r: int = 2, with_replacement: bool = False) -> Tensor:
 
 
 @both_names
+def vander(x: Any, N: int | None = None, increasing: bool = False) -> Tensor:  # noqa: N803 - the name in NumPy
+    """Return the Vandermonde matrix of a vector: its columns are powers of the elements.
+
+    Args:
+        x: a vector.
+        N: number of columns, by default as many as rows.
+        increasing: whether the powers go up from column to column.
+
+    Returns:
+        A matrix.
+
+    Raises:
+        ShapeError: `x` is no vector.
+
+    Example:
+        >>> plait.vander(plait.tensor([1, 2, 3]))
+        tensor([[1, 1, 1],
+                [4, 2, 1],
+                [9, 3, 1]])
+    """
+    vector = _vector(x, "vander")
+    count = vector.shape[0] if N is None else N
+    columns = [vector**k for k in range(count)]
+    return stack(columns if increasing else columns[::-1], 1) if columns else reshape(vector, (-1, 1))[:, :0]
+
+
+@both_names
 def unravel_index(indices: Any, shape: Sequence[int]) -> tuple[Tensor, ...]:
     """Turn positions in a flattened tensor of `shape` into positions on each axis.
 
@@ -121,7 +148,7 @@ def unravel_index(indices: Any, shape: Sequence[int]) -> tuple[Tensor, ...]:
         shape: the shape.
 
     Returns:
-        For each axis a tensor of the shape of `indices`.
+        For each axis an int64 tensor of the shape of `indices`.
 
     Raises:
         ArgumentTypeError: `indices` are not integers.
@@ -136,6 +163,6 @@ def unravel_index(indices: Any, shape: Sequence[int]) -> tuple[Tensor, ...]:
     flat, result = converted(node, int64), []
     for size in reversed(new_shape((shape,))):
         length = scalar_node(max(size, 1), int64)
-        result.append(wrap(converted(P.rem(flat, length), node.dtype)))
+        result.append(wrap(P.rem(flat, length)))
         flat = P.div(flat, length)
     return tuple(reversed(result))

@@ -244,6 +244,7 @@ def _positions(item: Any, axis: int, sizes: Sequence[int]) -> Node:
 
 
 _MOST_CHECKED = 4096
+_REARRANGING = ("reshape", "transpose", "broadcast", "reverse")  # the same positions in other places
 
 
 def positions(index: Node, size: int, axis: int = 0) -> Node:
@@ -255,10 +256,12 @@ def positions(index: Node, size: int, axis: int = 0) -> Node:
     Raises:
         IndexOutOfRangeError: an integer that was checked is out of range.
     """
-    count = index.aval.size
-    if index.value is not None and 0 < count <= _MOST_CHECKED and lazy.state.observer is None:
-        found = lazy.scalar_buffer(index) if index.prim is CONSTANT else index.value
-        array = to_numpy(found, index.dtype.numpy, index.shape)
+    known = index
+    while known.value is None and known.prim.name in _REARRANGING:
+        known = known.inputs[0]
+    if known.value is not None and 0 < known.aval.size <= _MOST_CHECKED and lazy.state.observer is None:
+        found = lazy.scalar_buffer(known) if known.prim is CONSTANT else known.value
+        array = to_numpy(found, known.dtype.numpy, known.shape)
         for extreme in (int(array.min()), int(array.max())):
             if not -size <= extreme < size:
                 raise _out_of_range(extreme, axis, size)

@@ -106,7 +106,7 @@ class _Info:
         return ["cpu"]
 
 
-def __array_namespace_info__() -> _Info:
+def __array_namespace_info__() -> _Info:  # noqa: N807
     """Return an object with the inspection functions of the Array API standard.
 
     Returns:
@@ -219,9 +219,12 @@ def finfo(type: Any = float32) -> FloatLimits:
         text = message("finfo takes a floating-point dtype", dtype.name, None, "use plait.iinfo")
         raise DTypeError(text)
     real = {complex64: float32, complex128: float64}.get(dtype, dtype)
-    limits = _numpy_finfo(real.numpy)
-    numbers = [float(n) for n in (limits.eps, limits.max, limits.min, limits.smallest_normal)]
-    return FloatLimits(real.bits, *numbers, real, numbers[-1], float(limits.resolution))
+    limits: Any = _numpy_finfo(real.numpy)  # type: ignore[no-untyped-call]
+    return FloatLimits(
+        bits=real.bits, eps=float(limits.eps), max=float(limits.max), min=float(limits.min),
+        smallest_normal=float(limits.smallest_normal), dtype=real, tiny=float(limits.smallest_normal),
+        resolution=float(limits.resolution),
+    )  # fmt: skip
 
 
 def iinfo(type: Any) -> IntegerLimits:

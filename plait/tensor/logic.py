@@ -12,6 +12,7 @@ from plait.core.primitive import P
 from plait.prims.rules import broadcast_to
 from plait.tensor.families import both_names, kept, pairwise, to_bool, unary
 from plait.tensor.operators import BINARY, promoted, scalar_node, single, to_float
+from plait.tensor.selection import nonzero
 from plait.tensor.tensor import Tensor, converted, wrap
 
 __all__ = [
@@ -134,8 +135,8 @@ logical_xor = pairwise(
 
 
 @both_names
-def where(condition: Any, x: Any = None, y: Any = None) -> Tensor:
-    """Return elements of `x` where `condition` holds, of `y` elsewhere.
+def where(condition: Any, x: Any = None, y: Any = None) -> Any:
+    """Return elements of `x` where `condition` holds, of `y` elsewhere; `where(condition)` is `nonzero(condition)`.
 
     Both branches are evaluated. Where the unused one has an infinite derivative, its gradient is NaN (0 * inf):
     make its argument harmless first, e.g. `where(a > 0, sqrt(where(a > 0, a, 1)), 0)`.
@@ -156,6 +157,8 @@ def where(condition: Any, x: Any = None, y: Any = None) -> Tensor:
         >>> plait.where(plait.tensor([True, False]), 1, plait.tensor([5, 6]))
         tensor([1, 6])
     """
+    if x is None and y is None:
+        return nonzero(condition, as_tuple=True)
     if x is None or y is None:
         text = "where takes a condition and two branches"
         raise ArgumentError(message(text, "one branch missing", fix="for the positions use plait.nonzero(condition)"))

@@ -38,8 +38,8 @@ from plait.tensor import (
     strides,
     transcendental,
 )
-from plait.tensor.operators import BINARY, assign, operator_method
 from plait.tensor.converting import astype
+from plait.tensor.operators import BINARY, assign, operator_method
 from plait.tensor.shaping import broadcast_to
 from plait.tensor.tensor import Tensor, node_of, to_node, wrap, write
 
@@ -77,7 +77,15 @@ _TABLE = (
     (contraction, _PRODUCTS),
 )  # fmt: skip
 _IN_PLACE = [n for n in _ELEMENTWISE if n not in _NOT_IN_PLACE and not n.startswith("is")]
-_IN_PLACE += ["cumsum", "cumprod", "renorm", "tril", "triu", "masked_fill", *[n for n in scattering.__all__ if n not in _VIEWS_REPLACED]]
+_IN_PLACE += [
+    "cumsum",
+    "cumprod",
+    "renorm",
+    "tril",
+    "triu",
+    "masked_fill",
+    *[n for n in scattering.__all__ if n not in _VIEWS_REPLACED],
+]
 
 
 def in_place(function: Callable[..., Tensor], name: str) -> Callable[..., Tensor]:
@@ -172,6 +180,7 @@ _OPERATORS = {
     "__matmul__": operator_method(contraction.matmul),
     "__rmatmul__": operator_method(contraction.matmul, reflected=True),
     "__imatmul__": lambda self, other: assign(self, contraction.matmul(self, other), "@="),
+    "__round__": lambda self, ndigits=None: functions.round(self, ndigits or 0),
     "__divmod__": operator_method(_divmod),
     "__rdivmod__": operator_method(_divmod, reflected=True),
 }

@@ -68,7 +68,7 @@ def complex(real: Any, imag: Any) -> Tensor:
 
     Example:
         >>> plait.complex(plait.tensor([1.0, 2.0]), plait.tensor([0.5, -1.0]))
-        tensor([1.+0.5000j, 2.-1.0000j])
+        tensor([1.0000+0.5000j, 2.0000-1.0000j])
     """
     return wrap(P.complex(*_parts(real, imag, "complex")))
 

@@ -388,7 +388,7 @@ def _by_differences(a: Node, b: Node, p: float) -> Node:
     else:
         is_zero = P.eq(size, zero)
         powers = P.select(is_zero, zero, P.pow(P.select(is_zero, one, size), scalar_node(p, size.dtype)))
-    total = P.reduce_sum(powers, axes=last)
+    total = P.barrier(P.reduce_sum(powers, axes=last))[0]  # a root computed inside the sum's loops is not in lanes
     is_zero = P.eq(total, zero)
     return P.select(is_zero, zero, P.pow(P.select(is_zero, one, total), scalar_node(1 / p, size.dtype)))
 

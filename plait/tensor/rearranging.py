@@ -13,14 +13,13 @@ from plait.prims.rules import broadcast_to as broadcast_node
 from plait.tensor.axes import normalized_axes, with_axis
 from plait.tensor.families import both_names
 from plait.tensor.operators import scalar_node, single
-from plait.tensor.shaping import as_operand, new_shape, swapaxes
+from plait.tensor.shaping import as_operand, new_shape
 from plait.tensor.splitting import range_step
 from plait.tensor.tensor import Tensor, axis_index, converted, to_node, wrap
 
 __all__ = ["flip", "fliplr", "flipud", "pad", "repeat", "repeat_interleave", "roll", "rot90", "tile"]
 
 
-@both_names
 def tile(x: Any, *repetitions: Any, dims: Any = None) -> Tensor:
     """Repeat the whole tensor along each axis.
 
@@ -67,7 +66,9 @@ def repeat_whole(x: Any, *repeats: Any) -> Tensor:
     x, counts = as_operand(x, "repeat"), new_shape(repeats)
     if len(counts) < x.ndim:
         text = "repeat takes a number for each axis"
-        raise ShapeError(message(text, counts, f"at least {x.ndim} numbers", "use plait.tile, which aligns at the last"))
+        raise ShapeError(
+            message(text, counts, f"at least {x.ndim} numbers", "use plait.tile, which aligns at the last")
+        )
     return tile(x, counts)
 
 
@@ -223,14 +224,18 @@ def rot90(x: Any, k: int = 1, axes: Any = (0, 1)) -> Tensor:
         tensor([[2, 4],
                 [1, 3]])
     """
-    x = as_operand(x, "rot90")
-    first, second = pair if len(pair := [axis_index(a, x.ndim) for a in axes]) == 2 else (0, 0)
-    if first == second:
+    node = single(x, "rot90")
+    pair = [axis_index(a, node.ndim) for a in axes]
+    if len(pair) != 2 or pair[0] == pair[1]:
         raise ShapeError(message("rot90 turns in the plane of two axes", axes, "two distinct axes"))
-    if k % 4 == 2:
-        return flip(x, (first, second))
-    turned = flip(x, second if k % 4 == 1 else first) if k % 2 else flip(x, ())
-    return swapaxes(turned, first, second) if k % 2 else turned
+    first, second = pair
+    reversed_axes = {0: (), 1: (second,), 2: tuple(sorted(pair)), 3: (first,)}[k % 4]
+    node = P.reverse(node, axes=reversed_axes) if reversed_axes else P.reshape(node, shape=node.shape)
+    if k % 2:
+        order = list(range(node.ndim))
+        order[first], order[second] = second, first
+        node = P.transpose(node, permutation=tuple(order))
+    return wrap(node)
 
 
 @both_names(shifts="shift")

@@ -14,7 +14,7 @@ from plait.tensor.axes import normalized_axes
 from plait.tensor.families import both_names
 from plait.tensor.operators import single
 from plait.tensor.tensor import Tensor, axis_index, converted, make_view, wrap
-from plait.tensor.views import Step, step
+from plait.tensor.views import step
 
 __all__ = [
     "adjoint", "atleast_1d", "atleast_2d", "atleast_3d", "broadcast_arrays", "broadcast_shapes", "broadcast_tensors",
@@ -364,8 +364,8 @@ def movedim(x: Any, source: Any, destination: Any) -> Tensor:
     """
     x = as_operand(x, "movedim")
     one = hasattr(source, "__index__")
-    origins = [axis_index(a, x.ndim) for a in ([source] if one else source)]
-    targets = [axis_index(a, x.ndim) for a in ([destination] if one else destination)]
+    origins = [axis_index(a, x.ndim or 1) for a in ([source] if one else source)]
+    targets = [axis_index(a, x.ndim or 1) for a in ([destination] if one else destination)]
     if len(origins) != len(targets) or len(set(origins)) < len(origins) or len(set(targets)) < len(targets):
         text = "movedim takes as many distinct destinations as sources"
         raise ShapeError(message(text, f"source={source}, destination={destination}"))
@@ -395,14 +395,15 @@ def t(x: Any) -> Tensor:
 
 
 def adjoint(x: Any) -> Tensor:
-    """Return the conjugate transpose of matrices; raises `ShapeError` for fewer than two axes.
+    """Return the conjugate transpose of matrices, or of a number; raises `ShapeError` for a vector.
 
     Example:
         >>> plait.adjoint(plait.tensor([[1.0, 2.0j]]))
         tensor([[1.-0.j],
                 [0.-2.j]])
     """
-    turned = matrix_transpose(x)
+    x = as_operand(x, "adjoint")
+    turned = matrix_transpose(x) if x.ndim else x
     return wrap(P.conj(turned._node)) if turned.dtype.is_complex else turned
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from math import nan
 from typing import Any
 
@@ -135,7 +136,7 @@ def _median(name: str, what: str, sample: str, result: str, ignore: bool) -> Any
     """Make median or nanmedian."""
     text = f"""Return the median{what}: the lower one of two; with an axis also its position.
 
-    NumPy's mean of the two middle elements is `plait.quantile(x, 0.5)`."""
+    With `axis=` it is NumPy's: the mean of the two middle elements, without a position."""
     example = f"{name}(plait.tensor({sample}))\ntensor({result})"
 
     @reduces(text.replace("\n    ", "\n"), example, raises="; the axis is empty", axis="the axis, or None for all")
@@ -272,6 +273,17 @@ def _at_fractions(line: Node, axis: int, fraction: Node, interpolation: str, ign
 _WEIGHT = {"lower": 0.0, "higher": 1.0, "midpoint": 0.5, "nearest": 0.0}
 quantile = _quantile("quantile", "; NaN if there is one", "[1.0, 2.0, 4.0, 8.0]", "3.", False)
 nanquantile = _quantile("nanquantile", " of the elements that are not NaN", "[1.0, float('nan'), 3.0]", "2.", True)
+
+
+def _with_numpy_form(pytorch: Any, fractional: Any) -> Any:
+    @wraps(pytorch)
+    def function(*args: Any, **kwargs: Any) -> Any:
+        return fractional(*args, q=0.5, **kwargs) if "axis" in kwargs else pytorch(*args, **kwargs)
+
+    return function
+
+
+median, nanmedian = _with_numpy_form(median, quantile), _with_numpy_form(nanmedian, nanquantile)
 
 
 def _percentile(name: str, function: Callable[..., Tensor]) -> Any:

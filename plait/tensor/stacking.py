@@ -96,7 +96,9 @@ def _columns(x: Any) -> Tensor:
     return reshape(x, (-1 if x.numel() else x.shape[0], 1)) if x.ndim == 1 else x
 
 
-def _stacking(name: str, prepare: Callable[[Any], Tensor], axis: Callable[[Tensor], int], rows: str, sample: str) -> Any:
+def _stacking(
+    name: str, prepare: Callable[[Any], Tensor], axis: Callable[[Tensor], int], rows: str, sample: str
+) -> Any:
     @both_names
     def function(tensors: Sequence[Any]) -> Tensor:
         values = [prepare(t) for t in (unbind(tensors) if isinstance(tensors, Tensor) else tensors)]

@@ -14,6 +14,7 @@ from plait.core.primitive import P
 from plait.tensor.axes import floating
 from plait.tensor.families import both_names
 from plait.tensor.operators import common_dtype, scalar_node, single, to_float
+from plait.tensor.reductions import amax, amin
 from plait.tensor.results import Histogram
 from plait.tensor.sorting import searchsorted
 from plait.tensor.tensor import Tensor, converted, to_node, wrap
@@ -59,7 +60,7 @@ def bincount(x: Any, weights: Any = None, minlength: int = 0, size: int | None =
         )
     index = converted(node, int64)
     if size is None:
-        low, high = (wrap(index).amin().item(), wrap(index).amax().item()) if node.aval.size else (0, -1)
+        low, high = (amin(wrap(index)).item(), amax(wrap(index)).item()) if node.aval.size else (0, -1)
         if low < 0:
             raise ArgumentError(message("bincount takes non-negative integers", low))
         size = max(int(high) + 1, minlength)

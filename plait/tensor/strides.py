@@ -55,9 +55,7 @@ def is_contiguous(x: Tensor, memory_format: Any = None) -> bool:
         >>> plait.zeros(2, 3).is_contiguous(), plait.zeros(2, 3).T.is_contiguous()
         (True, False)
     """
-    return 0 in x.shape or all(
-        s == d or n == 1 for n, s, d in zip(x.shape, stride(x), row_major(x.shape), strict=True)
-    )
+    return 0 in x.shape or all(s == d or n == 1 for n, s, d in zip(x.shape, stride(x), row_major(x.shape), strict=True))
 
 
 def contiguous(x: Tensor, memory_format: Any = None) -> Tensor:

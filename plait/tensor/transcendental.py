@@ -136,7 +136,7 @@ def mvlgamma(x: Any, p: int) -> Tensor:
 
     Example:
         >>> plait.mvlgamma(plait.tensor([2.0, 3.0]), 2)
-        tensor([0.4516, 1.5501])
+        tensor([0.4516, 1.5502])
     """
     if p < 1:
         raise ArgumentError(message("mvlgamma has a dimension", p, "an integer of at least 1"))

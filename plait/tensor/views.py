@@ -19,7 +19,6 @@ from plait.core.graph import EMPTY, FREED, REQUIRES_GRAD, TRACED, Node, Params, 
 from plait.core.primitive import PRIMITIVES, P, Primitive
 
 
-
 @dataclass(frozen=True, eq=False, slots=True)
 class Composite:
     """A step that shows its operand through several primitives."""
@@ -223,11 +222,10 @@ def _broadcast_layout(old: Sequence[int], strides: Sequence[int], shape: Any, ax
     return shape, [kept[a][1] if a in kept and kept[a][0] == n else 0 for a, n in enumerate(shape)], 0
 
 
-def _slice_layout(old: Sequence[int], strides: Sequence[int], starts: Any, limits: Any, **more: Any) -> Layout:
-    every = more["strides"]
-    shape = [-((a - b) // n) for a, b, n in zip(starts, limits, every, strict=True)]
-    first = sum(a * s for a, s in zip(starts, strides, strict=True))
-    return shape, [s * n for s, n in zip(strides, every, strict=True)], first
+def _slice_layout(old: Sequence[int], lies: Sequence[int], starts: Any, limits: Any, strides: Any) -> Layout:
+    shape = [-((a - b) // n) for a, b, n in zip(starts, limits, strides, strict=True)]
+    first = sum(a * s for a, s in zip(starts, lies, strict=True))
+    return shape, [s * n for s, n in zip(lies, strides, strict=True)], first
 
 
 def _reverse_layout(old: Sequence[int], strides: Sequence[int], axes: Any) -> Layout:
@@ -245,5 +243,9 @@ _LAYOUTS: dict[str, Callable[..., Layout | None]] = {
     "broadcast": _broadcast_layout,
     "slice": _slice_layout,
     "reverse": _reverse_layout,
-    "transpose": lambda old, strides, permutation: ([old[a] for a in permutation], [strides[a] for a in permutation], 0),
+    "transpose": lambda old, strides, permutation: (
+        [old[a] for a in permutation],
+        [strides[a] for a in permutation],
+        0,
+    ),
 }

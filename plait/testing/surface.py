@@ -128,12 +128,21 @@ def check(law: str, sample: Sample, seed: int = 0) -> None:
         Inapplicable: it says nothing of this function.
     """
     plait.manual_seed(seed)
+    if law in ("vmap", "sizes") and is_random(sample):
+        raise Inapplicable("draws from the default generator: other numbers for each example")
     try:
         _CHECKS[law](sample, np.random.default_rng(seed))
     except AbstractValueError as error:
         raise Inapplicable("needs values: the result's shape, or Python, depends on them") from error
     except GradientError as error:
         raise Inapplicable(f"no derivative: {str(error).splitlines()[0]}") from error
+
+
+def is_random(sample: Sample) -> bool:
+    """Whether a call advances the state of the default generator."""
+    state = plait.get_rng_state().tolist()
+    sample.call(*sample.leaves)
+    return bool(plait.get_rng_state().tolist() != state)
 
 
 def _perturbed(
@@ -295,6 +304,8 @@ def check_dtypes(sample: Sample, family: str) -> list[str]:
         AssertionError: a narrower dtype gives another result.
         Inapplicable: the function takes none of them.
     """
+    if is_random(sample):
+        raise Inapplicable("draws from the default generator: other numbers for each dtype")
     accepted, wide, refusal = [], None, ""
     for dtype in reversed(DTYPES[family]):
         operands = sample.floats or range(len(sample.leaves))  # beside floats, integers are positions

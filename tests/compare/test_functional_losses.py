@@ -296,9 +296,7 @@ WRONG: list[tuple[str, Any, dict[str, Any], type[Exception], str]] = [
 
 
 @pytest.mark.parametrize(("name", "arguments", "options", "error", "text"), WRONG)
-def test_wrong_arguments(
-    name: str, arguments: Any, options: dict[str, Any], error: type[Exception], text: str
-) -> None:
+def test_wrong_arguments(name: str, arguments: Any, options: dict[str, Any], error: type[Exception], text: str) -> None:
     given = [plait.tensor(a) if isinstance(a, np.ndarray) else a for a in arguments]
     named = {k: plait.tensor(v) if isinstance(v, np.ndarray) else v for k, v in options.items()}
     with pytest.raises(error, match=text):

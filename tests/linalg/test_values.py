@@ -57,20 +57,26 @@ ONE = {
 }
 
 
+LARGE = ("cholesky", "inv", "logabsdet", "sign", "lu", "qr")  # other routines take over from some size on
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", ONE)
 def test_one_matrix(name, dtype):
     function, reference, kind = ONE[name]
-    for shape in ((4, 4), (2, 3, 5, 5), (120, 120)):
+    for shape in ((2, 3, 5, 5), (120, 120)) if name in LARGE else ((2, 3, 5, 5),):
         x = kind(shape, dtype)
         if shape[-1] == 120:
-            if name in ("eig", "matrix_exp", "det") or name.startswith("power"):
-                continue
             x = x / 120 + 2 * np.eye(120, dtype=dtype)
         want = reference(x.astype("complex128" if dtype.startswith("c") else "float64"))
         close(function(plait.tensor(x)), want, dtype, 10 * max(1.0, float(np.abs(want).max())))
-    strided = kind((3, 4, 4), dtype).transpose(0, 2, 1)[::2]
-    close(function(plait.tensor(kind((3, 4, 4), dtype)).mT[::2]), reference(strided), dtype, 1e3)
+
+
+@pytest.mark.parametrize("name", ONE)
+def test_views(name):
+    function, reference, kind = ONE[name]
+    x = kind((3, 4, 4))
+    close(function(plait.tensor(x).mT[::2]), reference(x.transpose(0, 2, 1)[::2]), scale=1e3)
 
 
 @pytest.mark.parametrize("name", [n for n in ONE if n not in ("nuclear norm", "spectral norm", "cond")])

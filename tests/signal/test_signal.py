@@ -19,8 +19,8 @@ WINDOWS: list[tuple[str, dict[str, Any], Callable[..., Any]]] = [
     ("exponential", {"tau": 2.5}, lambda n, sym: reference.exponential(n, None, 2.5, sym)),
     ("gaussian", {"std": 2.0}, lambda n, sym: reference.gaussian(n, 2.0, sym)),
     ("general_hamming", {"alpha": 0.7}, lambda n, sym: reference.general_hamming(n, 0.7, sym)),
-    ("general_cosine", {"a": [0.4, 0.3, 0.2, 0.1]}, lambda n, sym: reference.general_cosine(n, [0.4, 0.3, 0.2, 0.1], sym)),
-    *[("kaiser", {"beta": beta}, lambda n, sym, beta=beta: reference.kaiser(n, beta, sym)) for beta in (0.0, 8.6, 300.0)],
+    ("general_cosine", {"a": [0.4, 0.3, 0.2]}, lambda n, sym: reference.general_cosine(n, [0.4, 0.3, 0.2], sym)),
+    *[("kaiser", {"beta": b}, lambda n, sym, b=b: reference.kaiser(n, b, sym)) for b in (0.0, 8.6, 300.0)],
 ]  # fmt: skip
 
 

@@ -81,7 +81,8 @@ def test_floor_division_of_special_floats():
     x = np.array([1.0, -1.0, 0.0, np.inf, np.nan, 7.5, -7.5], np.float32)
     with np.errstate(all="ignore"):
         for y in (0.0, 2.0, -2.0):
-            np.testing.assert_array_equal((plait.Tensor(x) // y).numpy(), x // np.float32(y))
+            wanted = np.where(np.isinf(x), np.floor(x / np.float32(y)), x // np.float32(y))
+            np.testing.assert_array_equal((plait.Tensor(x) // y).numpy(), wanted)
 
 
 @pytest.mark.parametrize("shape", [(), (0,), (1,), (0, 3), (13,), (2, 1, 5)])

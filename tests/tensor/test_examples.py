@@ -13,7 +13,7 @@ from plait import random, sampling
 from plait.core import dtype
 from plait.tensor import api
 
-NAMES = [n for n in api.__all__ if n not in ("print_options",)]
+NAMES = [n for n in api.__all__ if callable(getattr(api, n))]
 SAMPLERS = ["Generator", "manual_seed", "rand", "randn", "randint", "randperm", "bernoulli", "multinomial"]
 DRAWS = [
     "key", "split", "fold_in", "bits", "uniform", "normal", "randint", "permutation", "bernoulli", "categorical"

@@ -65,7 +65,8 @@ def test_tensors_as_index():
     x[x > 70] = 0
     a[a > 70] = 0
     np.testing.assert_array_equal(x.numpy(), a)
-    assert x[plait.Tensor([9])].tolist() == x[[3]].tolist()  # positions in a tensor are clipped
+    later = plait.Tensor([8]) + 1  # not computed yet: clipped, not waited for
+    assert x[later].tolist() == x[[3]].tolist()
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -109,6 +110,8 @@ ERRORS = [
     (1.5, TypeError, "A float cannot index a tensor"),
     ([0.5], TypeError, "A tensor used as an index is of integers or bools"),
     ([0, 9], IndexError, r"Index out of range on axis 0 of size 4\. Received: 9"),
+    (plait.Tensor([0, 9]), IndexError, r"Index out of range on axis 0 of size 4\. Received: 9"),
+    ((0, plait.Tensor([-6])), IndexError, r"Index out of range on axis 1 of size 5\. Received: -6\. Expected: -5 to 4"),
     (MASK, ValueError, r"A mask has the shape of the axes it covers\. Received: \(5,\)\. Expected: \(4,\)"),
     (([0, 1], [0, 1, 2]), ValueError, "Shapes do not broadcast in the index arrays"),
 ]

@@ -15,7 +15,9 @@ import pytest
 import plait
 from plait.core.errors import AbstractValueError, ArgumentError, GradientError, ShapeError
 from plait.core.graph import ABSTRACT, LINEAR, TRACED
-from plait.tensor.tensor import node_of
+from plait.core.primitive import P
+from plait.prims.custom import with_transpose
+from plait.tensor.tensor import node_of, wrap
 
 
 def tensor(value: Any) -> Any:
@@ -95,6 +97,34 @@ def test_custom_vjp_with_residuals_and_second_order() -> None:
 def test_forward_mode_of_custom_vjp_is_refused() -> None:
     with pytest.raises(GradientError, match="custom_vjp"):
         plait.jvp(clipped, (tensor(1.0),), (tensor(1.0),))
+
+
+def shifted_product(x: Any, w: Any) -> Any:
+    """x[i - 1] * w[i], linear in x, with its transpose given; differentiated in w as usual."""
+
+    def moved(x: Any, by: int) -> Any:
+        return P.pad(x, 0.0, low=(by,), high=(-by,), interior=(0,))
+
+    node = with_transpose(lambda x, w: moved(x, 1) * w, lambda y, w: moved(y * w, -1), node_of(x), node_of(w))
+    return wrap(node)
+
+
+def test_given_transpose_in_every_transform() -> None:
+    x, w, d = tensor([1.0, 2.0, 3.0]), tensor([4.0, 5.0, 6.0]), tensor([1.0, 0.0, -1.0])
+    f = lambda x, w: (shifted_product(x, w) ** 2).sum()  # noqa: E731
+    want_x, want_w = [2 * 25 * 1.0, 2 * 36 * 2.0, 0.0], [0.0, 2 * 5 * 1.0, 2 * 6 * 4.0]
+    for run in (plait.grad(f, argnums=(0, 1)), plait.jit(plait.grad(f, argnums=(0, 1)))):
+        assert [g.tolist() for g in run(x, w)] == [want_x, want_w]
+    assert plait.jvp(f, (x, w), (d, d))[1].item() == pytest.approx(50.0 - 48.0)
+    mixed = plait.grad(lambda w: (plait.grad(f)(x, w) * d).sum())(w)
+    assert mixed.tolist() == [0.0, 4 * 5 * 1.0, 0.0]
+    both = plait.stack([x, 2 * x])
+    for axes, seconds in (((0, None), [w, w]), ((0, 0), [w, -w])):
+        batch = plait.stack(seconds) if axes[1] == 0 else w
+        of_batch = plait.vmap(plait.grad(f, argnums=(0, 1)), in_axes=axes)(both, batch)
+        one_by_one = [plait.grad(f, argnums=(0, 1))(both[i], seconds[i]) for i in range(2)]
+        for k in range(2):
+            assert of_batch[k].tolist() == [g[k].tolist() for g in one_by_one]
 
 
 def test_rules_that_are_missing_or_wrong() -> None:

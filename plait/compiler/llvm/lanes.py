@@ -158,12 +158,13 @@ def _roots(s: Statement) -> tuple[Expr, ...]:
 
 
 def postorder(roots: Iterable[Expr]) -> list[Expr]:
-    """All expressions below the roots, operands first; what addresses memory is left out."""
+    """All expressions below the roots, operands first; what addresses memory, or is rarely computed, is left out."""
     order: dict[Expr, None] = {}
     pending = list(roots)
     while pending:
         e = pending[-1]
-        missing = [a for a in (e.args[1:] if e.op == "load" else e.args) if a not in order]
+        wanted = e.args[1:] if e.op == "load" else e.args[::2] if e.op == "rarely" else e.args
+        missing = [a for a in wanted if a not in order]
         if missing:
             pending += missing
             continue

@@ -120,6 +120,7 @@ class Writer:
         self.entry: list[str] = []
         self.scopes = [Scope(True, frozenset(), "entry")]
         self.cache: dict[Any, tuple[Value, int]] = {}
+        self.floor = 0  # the outermost scope that instructions may go to
         self._numbered: dict[str, Value] = {}
         self._count = 0
 
@@ -199,7 +200,8 @@ class Writer:
         self.scopes[-1].lines.append("  " + text)
 
     def remember(self, key: Any, value: Value, life: int) -> None:
-        """Keep `cache[key] = (value, life)` until scope number `life` closes."""
+        """Keep `cache[key] = (value, life)` until scope number `life` closes, at the latest that of the floor."""
+        life = max(life, self.floor)
         self.cache[key] = value, life
         self.scopes[life].remembered.append(key)
 
@@ -208,6 +210,7 @@ class Writer:
         """Write a pure instruction into scope `depth`, or find it."""
         found = self._numbered.get(text)
         if found is None:
+            depth = max(depth, self.floor)
             found = self._numbered[text] = self.read(kind, lanes, text, depth)
             self.scopes[depth].numbered.append(text)
         return found

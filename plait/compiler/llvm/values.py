@@ -46,13 +46,16 @@ class Values:
                 pending.pop()
                 continue
             is_leaf = e.op == "load" or not e.args or self.is_affine(e)
-            missing = [] if is_leaf else [a for a in e.args if a not in cache]
+            wanted = e.args[::2] if e.op == "rarely" else e.args
+            missing = [] if is_leaf else [a for a in wanted if a not in cache]
             if missing:
                 pending += missing
                 continue
             pending.pop()
             if is_leaf:
                 value, life = self.leaf(e)
+            elif e.op == "rarely":
+                value, life = self.rarely(e), self.w.depth
             else:
                 operands = [cache[a] for a in e.args]
                 life = max(operand[1] for operand in operands)
@@ -63,6 +66,25 @@ class Values:
                     value = apply(self.w, e.op, e.dtype, e.args[-1].dtype, *values)
             self.w.remember(e, value, life)
         return cache[expr][0]
+
+    def rarely(self, e: Expr) -> Value:
+        """Emit a branch around what only the rare value needs."""
+        w, (condition, rare, common) = self.w, e.args
+        width = self.lanes.width if self.lanes is not None and self.varies(e) else 1
+        chosen, other = (w.widen(w.cache[a][0], width) for a in (condition, common))
+        start, outer, leave = w.scopes[-1].block, w.floor, w.label("end")
+        taken = self.any_of(chosen)
+        w.open("rare", False, frozenset())
+        w.floor = w.depth
+        value = w.select(chosen, w.widen(self.value(rare), width), other)
+        w.jump(leave)
+        w.floor = outer
+        scope = w.close()
+        w.branch(taken, scope.first, leave)
+        w.splice(scope)
+        w.start_block(leave)
+        text = f"phi {value.type} [ {value.text}, %{scope.block} ], [ {other.text}, %{start} ]"
+        return w.read(value.kind, value.lanes, text, w.depth)
 
     def life(self, expr: Expr) -> tuple[Value, int]:
         """Emit an expression; return it with the scope at whose end it must be forgotten."""
@@ -256,7 +278,12 @@ class Values:
         """Whether any lane is alive."""
         assert self.lanes is not None
         assert self.lanes.mask is not None
-        mask = self.lanes.mask
+        return self.any_of(self.lanes.mask)
+
+    def any_of(self, mask: Value) -> Value:
+        """Whether a condition holds in any lane."""
+        if mask.lanes == 1:
+            return mask
         bits = self.w.define(f"i{mask.lanes}", 1, f"bitcast {mask.typed} to i{mask.lanes}", mask.depth)
         return self.w.compare("icmp ne", bits, integer(0, bits.kind))
 

@@ -1,6 +1,6 @@
 """The functions behind the layers, with PyTorch's names and order of arguments."""
 
-# ruff: noqa: F401, F403 - every import here is a public name
+# ruff: noqa: F403 - every import here is a public name
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ Raises:
     DTypeError: `input` is not of a dtype that {name} takes.
 {raises}
 Example:
-    >>> plait.nn.functional.{name}(plait.tensor({sample})
+    >>> plait.nn.functional.{name}({call})
     tensor({result})
 """
 _Function = Callable[..., Any]
@@ -68,7 +68,9 @@ def _activation(
     summary: str, sample: str, result: str, arguments: str = "", raises: str = "", accept: _Function = floating
 ) -> Callable[[_Function], _Function]:
     def decorate(function: _Function) -> _Function:
-        parts = {"summary": summary, "sample": sample, "result": result, "arguments": arguments, "raises": raises}
+        points, _, rest = sample.partition(" ; ")
+        parts = {"summary": summary, "result": result, "arguments": arguments, "raises": raises}
+        parts["call"] = f"plait.tensor({points})" + (f", {rest}" if rest else "")
         function.__doc__ = _DOCUMENT.format(name=function.__name__, **parts)
         return _writing(function, accept)
 
@@ -103,7 +105,7 @@ gelu, logsigmoid, sigmoid, softplus, tanh = (
 
 @_activation(
     "Return max(x, 0) + min(0, alpha * (exp(x / alpha) - 1)) (Barron, 2017).",
-    "[-1.0, 2.0])", "[-0.6321,  2.0000]", "    alpha: minus the limit at minus infinity.\n",
+    "[-1.0, 2.0]", "[-0.6321,  2.0000]", "    alpha: minus the limit at minus infinity.\n",
     "    ArgumentError: `alpha` is 0.\n",
 )  # fmt: skip
 def celu(input: Tensor, alpha: float = 1.0) -> Tensor:
@@ -113,7 +115,7 @@ def celu(input: Tensor, alpha: float = 1.0) -> Tensor:
 
 @_activation(
     "Return elu(x) scaled so that activations keep mean 0 and variance 1 (Klambauer et al., 2017).",
-    "[-1.0, 2.0])", "[-1.1113,  2.1014]",
+    "[-1.0, 2.0]", "[-1.1113,  2.1014]",
 )  # fmt: skip
 def selu(input: Tensor) -> Tensor:
     negative = expm1(where(input > 0, 0.0, input)) * 1.6732632423543772
@@ -122,7 +124,7 @@ def selu(input: Tensor) -> Tensor:
 
 @_activation(
     "Return x limited to the range from `min_val` to `max_val`; the derivative at the ends is 0.",
-    "[-3.0, 0.5, 3.0])", "[-1.0000,  0.5000,  1.0000]",
+    "[-3.0, 0.5, 3.0]", "[-1.0000,  0.5000,  1.0000]",
     "    min_val: lower end.\n    max_val: upper end.\n", "    ArgumentError: the ends are in the wrong order.\n",
     accept=numeric,
 )  # fmt: skip
@@ -134,25 +136,25 @@ def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Tens
     return where(input <= low, low, where(input >= high, high, input))
 
 
-@_activation("Return min(max(x, 0), 6).", "[-1.0, 3.0, 8.0])", "[0., 3., 6.]", accept=numeric)
+@_activation("Return min(max(x, 0), 6).", "[-1.0, 3.0, 8.0]", "[0., 3., 6.]", accept=numeric)
 def relu6(input: Tensor) -> Tensor:
     return hardtanh(input, 0.0, 6.0)
 
 
-@_activation("Return relu6(x + 3) / 6, a piecewise linear sigmoid.", "[-3.0, 0.0])", "[0.0000, 0.5000]")
+@_activation("Return relu6(x + 3) / 6, a piecewise linear sigmoid.", "[-3.0, 0.0]", "[0.0000, 0.5000]")
 def hardsigmoid(input: Tensor) -> Tensor:
     return hardtanh(input + 3.0, 0.0, 6.0) * (1 / 6)
 
 
 @_activation(
-    "Return x * relu6(x + 3) / 6 (Howard et al., 2019).", "[-3.0, 1.0])", "[-0.0000,  0.6667]",
+    "Return x * relu6(x + 3) / 6 (Howard et al., 2019).", "[-3.0, 1.0]", "[-0.0000,  0.6667]",
 )  # fmt: skip
 def hardswish(input: Tensor) -> Tensor:
     return input * hardsigmoid(input)
 
 
 @_activation(
-    "Return x where it exceeds `threshold`, `value` elsewhere.", "[-1.0, 2.0], 0.0, 5.0)", "[5., 2.]",
+    "Return x where it exceeds `threshold`, `value` elsewhere.", "[-1.0, 2.0] ; 0.0, 5.0", "[5., 2.]",
     "    threshold: the largest number that is replaced.\n    value: what replaces it.\n", accept=numeric,
 )  # fmt: skip
 def threshold(input: Tensor, threshold: float, value: float) -> Tensor:
@@ -163,14 +165,14 @@ _LAMBDA = "    lambd: half of the width of the range around 0.\n"
 
 
 @_activation(
-    "Return x, and 0 in the range from -lambd to lambd.", "[0.2, 2.0])", "[0., 2.]", _LAMBDA,
+    "Return x, and 0 in the range from -lambd to lambd.", "[0.2, 2.0]", "[0., 2.]", _LAMBDA,
 )  # fmt: skip
 def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     return where((input >= -lambd) & (input <= lambd), 0.0, input)
 
 
 @_activation(
-    "Return x moved towards 0 by `lambd`, and 0 where it is nearer than that.", "[0.2, 2.0])", "[0.0000, 1.5000]",
+    "Return x moved towards 0 by `lambd`, and 0 where it is nearer than that.", "[0.2, 2.0]", "[0.0000, 1.5000]",
     _LAMBDA, "    ArgumentError: `lambd` is negative.\n",
 )  # fmt: skip
 def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
@@ -182,7 +184,7 @@ def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
 # smooth ones
 
 
-@_activation("Return x * tanh(softplus(x)) (Misra, 2019).", "[0.0, 1.0])", "[0.0000, 0.8651]")
+@_activation("Return x * tanh(softplus(x)) (Misra, 2019).", "[0.0, 1.0]", "[0.0000, 0.8651]")
 def mish(input: Tensor) -> Tensor:
     # tanh(log(1 + e)) for e = exp(x): one exponential, and no logarithm; above 20 the quotient is 1
     e = exp(where(input > 20.0, 20.0, input))
@@ -190,12 +192,12 @@ def mish(input: Tensor) -> Tensor:
     return input * (square / (square + 2.0))
 
 
-@_activation("Return x / (1 + |x|).", "[-1.0, 3.0])", "[-0.5000,  0.7500]", accept=_to_float)
+@_activation("Return x / (1 + |x|).", "[-1.0, 3.0]", "[-0.5000,  0.7500]", accept=_to_float)
 def softsign(input: Tensor) -> Tensor:
     return input / (abs(input) + 1.0)
 
 
-@_activation("Return x - tanh(x).", "[0.0, 1.0])", "[0.0000, 0.2384]", accept=_to_float)
+@_activation("Return x - tanh(x).", "[0.0, 1.0]", "[0.0000, 0.2384]", accept=_to_float)
 def tanhshrink(input: Tensor) -> Tensor:
     return input - tanh(input)
 
@@ -256,7 +258,7 @@ def prelu(input: Any, weight: Any) -> Tensor:
 @_activation(
     "Return x where it is positive, elsewhere x times a random factor: a different one for each element "
     "(Xu et al., 2015).",
-    "[-6.0, 2.0], 0.0, 0.5)", "[-1.5000,  2.0000]",
+    "[-6.0, 2.0] ; 0.0, 0.5", "[-1.5000,  2.0000]",
     "    lower: lower end of the range of the factors.\n    upper: upper end.\n"
     "    training: whether factors are drawn; otherwise all are the middle of the range.\n",
     "    ArgumentError: the ends are in the wrong order.\n",

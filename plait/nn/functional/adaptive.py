@@ -83,7 +83,7 @@ def _average(rank: int) -> Any:
     return documented(
         adaptive_avg_pool, name, rank, arguments=_ARGUMENTS, raises=_RAISES, returns="A tensor [N, C, *output_size].",
         summary="Return the means of windows that cover {axes} evenly.",
-        call=f"plait.ones(1, 1, {', '.join('5' * rank)}), 2).shape", result=str((1, 1, *(2,) * rank)),
+        call=f"plait.ones(1, 1, {', '.join('5' * rank)}), 2", result=str((1, 1, *(2,) * rank)),
     )  # fmt: skip
 
 
@@ -128,8 +128,8 @@ def _flattened(tables: Sequence[Any], spatial: Sequence[int], xp: Any) -> Any:
             continue
         a, b = result[..., :, None, :, None], table[..., None, :, None, :]
         joined = xp.where((a < 0) | (b < 0), -1, a * size + b)
-        *lead, m, n, k, l = joined.shape
-        result = joined.reshape(*lead, m * n, k * l)
+        *lead, rows, columns, height, width = joined.shape
+        result = joined.reshape(*lead, rows * columns, height * width)
     return result
 
 
@@ -158,7 +158,7 @@ def _maximum(rank: int, with_indices: bool) -> Any:
         arguments=_ARGUMENTS + "\n    return_indices: whether positions are returned too.",
         returns=f"A pair {pair}." if with_indices else f"A tensor [N, C, *output_size], or a pair {pair}.",
         summary="Return the largest elements of windows that cover {axes} evenly.",
-        call=f"plait.ones(1, 1, {', '.join('5' * rank)}), 2){'.indices' if with_indices else ''}.shape",
+        call=f"plait.ones(1, 1, {', '.join('5' * rank)}), 2", part=".indices" if with_indices else "",
         result=str((1, 1, *(2,) * rank)),
     )  # fmt: skip
 
@@ -246,7 +246,7 @@ def _random_maximum(rank: int, with_indices: bool) -> Any:
         returns=f"A pair {pair}." if with_indices else f"A tensor [N, C, ...], or a pair {pair}.",
         raises="    ShapeError: the windows do not fit in the input.\n"
         "    ArgumentError: neither or both of output_size and output_ratio, or one out of range.",
-        call=f"plait.ones(1, 1, {', '.join('5' * rank)}), 2, 3){'.indices' if with_indices else ''}.shape",
+        call=f"plait.ones(1, 1, {', '.join('5' * rank)}), 2, 3", part=".indices" if with_indices else "",
         result=str((1, 1, *(3,) * rank)),
     )  # fmt: skip
 

@@ -15,10 +15,10 @@ from plait.nn.functional.dropout import dropout
 from plait.nn.functional.linear import linear
 from plait.tensor.creation import arange, zeros
 from plait.tensor.functions import exp, where
-from plait.tensor.stacking import concatenate
 from plait.tensor.reductions import amax, softmax
 from plait.tensor.shaping import as_operand, broadcast_to
 from plait.tensor.splitting import chunk
+from plait.tensor.stacking import concatenate
 from plait.tensor.tensor import Tensor
 
 __all__ = ["multi_head_attention_forward", "scaled_dot_product_attention"]
@@ -245,7 +245,7 @@ def _merged(
 
 def _check_mask(mask: Tensor, name: str, *shapes: tuple[int, ...]) -> None:
     if mask.shape not in shapes:
-        fix = "the axes of the inputs are [length, batch, features]; a module takes the batch first with batch_first=True"
+        fix = "the axes of the inputs are [length, batch, features], unless a module has batch_first=True"
         raise ShapeError(message(f"{name} does not fit", mask.shape, " or ".join(map(str, dict.fromkeys(shapes))), fix))
     if not (mask.dtype is bool_ or mask.dtype.is_floating):
         raise DTypeError(message(f"{name} does not fit", mask.dtype.name, "bool or a float dtype"))

@@ -10,8 +10,8 @@ from plait.nn.arguments import floating, narrowed, probability, widened
 from plait.nn.functional.linear import linear
 from plait.nn.functional.losses import loss, softplus, weighted
 from plait.tensor.creation import arange
-from plait.tensor.functions import clamp, where
 from plait.tensor.cumulative import cumprod
+from plait.tensor.functions import clamp, where
 from plait.tensor.reductions import log_softmax
 from plait.tensor.shaping import as_operand
 from plait.tensor.tensor import Tensor

@@ -138,9 +138,10 @@ _TRANSPOSED_PADDING = """    padding: elements cut off at both ends, likewise.
 
 def _documented(function: Callable[..., Tensor], name: str, rank: int, summary: str, **parts: Any) -> Any:
     function.__name__ = function.__qualname__ = name
+    sizes, ones = ", ".join("DHW"[-rank:]), ", ".join("3" * rank)
     function.__doc__ = _DOCUMENT.format(
-        name=name, summary=summary.format(_AXES[rank]), sizes=", ".join("DHW"[-rank:]), ones=", ".join("3" * rank), **parts
-    )
+        name=name, summary=summary.format(_AXES[rank]), sizes=sizes, ones=ones, **parts
+    )  # fmt: skip
     return function
 
 

@@ -10,11 +10,11 @@ from plait.core.errors import ArgumentError, DTypeError, ShapeError, message
 from plait.nn.arguments import check_reduction, floating, narrowed, reduced, widened
 from plait.tensor.control import scan
 from plait.tensor.creation import arange, full, tensor
-from plait.tensor.functions import clamp, exp, log, maximum, where
-from plait.tensor.stacking import concatenate
 from plait.tensor.cumulative import cumsum
+from plait.tensor.functions import clamp, exp, log, maximum, where
 from plait.tensor.selection import gather, take
 from plait.tensor.shaping import as_operand, broadcast_to
+from plait.tensor.stacking import concatenate
 from plait.tensor.tensor import Tensor
 
 __all__ = ["ctc_loss"]

@@ -78,7 +78,7 @@ def pairwise_distance(x1: Any, x2: Any, p: float = 2.0, eps: float = 1e-6, keepd
         ShapeError: the shapes do not broadcast.
 
     Example:
-        >>> plait.nn.functional.pairwise_distance(plait.zeros(1, 2), plait.tensor([[3.0, 4.0]]))
+        >>> plait.nn.functional.pairwise_distance(plait.zeros(1, 2), plait.tensor([[3.0, 4.0]]), eps=0.0)
         tensor([5.])
     """
     first, second = _pair(x1, x2, "pairwise_distance")

@@ -35,7 +35,7 @@ Raises:
     ShapeError: the input has the wrong number of axes.
 
 Example:
-    >>> plait.nn.functional.{name}(plait.ones(1, 2), 0.5, training=False)
+    >>> plait.{path}(plait.ones(1, 2), 0.5, training=False)
     tensor([[1., 1.]])
 """
 # the limit of selu at minus infinity: what alpha dropout sets elements to
@@ -79,7 +79,9 @@ def _drops(
 
     drop.__name__ = drop.__qualname__ = name
     shape = " [N, C, ...]" if by_channel else " of any shape"
-    drop.__doc__ = _DOCUMENT.format(name=name, summary=summary, shape=shape)
+    drop.__doc__ = _DOCUMENT.format(
+        path=name if name == "feature_dropout" else f"nn.functional.{name}", summary=summary, shape=shape
+    )
     return drop
 
 

@@ -33,7 +33,7 @@ def _index(value: Any, name: str) -> Node:
     x = as_operand(value, name)
     if not x.dtype.is_integer:
         fix = "convert with .to(plait.int64)"
-        raise DTypeError(message(f"{name} takes integers", x.dtype.name, "an integer dtype", fix))
+        raise DTypeError(message(f"{name} takes integer row numbers", x.dtype.name, "an integer dtype", fix))
     return converted(node_of(x), int64)
 
 
@@ -231,8 +231,8 @@ def embedding_bag(
     result = bags.max(rows) if mode == "max" else bags.sum(rows)
     if mode != "sum":
         number = P.broadcast(bags.sum(converted(counted, dtype)), shape=result.shape, axes=(0,))
-        none = P.eq(number, scalar_node(0, dtype))
-        result = P.select(none, scalar_node(0, dtype), result if mode == "max" else result / number)
+        result = result if mode == "max" else result / P.max(number, scalar_node(1, dtype))
+        result = P.select(P.eq(number, scalar_node(0, dtype)), scalar_node(0, dtype), result)
     missing = bags.sum(P.convert(_is_missing(index, table.shape[0]), dtype=int64))
     return wrap(_marked(result, P.gt(missing, scalar_node(0, int64))))
 

@@ -77,9 +77,7 @@ def _summed_columns(x: Node, rows: Geometry) -> Node:
     return x
 
 
-def unfold(
-    input: Any, kernel_size: Sizes, dilation: Sizes = 1, padding: Sizes = 0, stride: Sizes = 1
-) -> Tensor:
+def unfold(input: Any, kernel_size: Sizes, dilation: Sizes = 1, padding: Sizes = 0, stride: Sizes = 1) -> Tensor:
     """Return the elements of each window over images as columns (im2col).
 
     Args:

@@ -15,8 +15,8 @@ from plait.nn.arguments import floating, same_dtype
 from plait.prims.custom import with_transpose
 from plait.tensor.contraction import matmul
 from plait.tensor.creation import arange
-from plait.tensor.stacking import stack
 from plait.tensor.shaping import as_operand, broadcast_to
+from plait.tensor.stacking import stack
 from plait.tensor.tensor import Tensor, converted, node_of, scalar_node, wrap
 
 __all__ = ["affine_grid", "grid_sample", "grid_sampler", "grid_sampler_2d", "grid_sampler_3d"]
@@ -200,9 +200,7 @@ def grid_sample(
 
 
 def _sampler(name: str, ranks: tuple[int, ...]) -> Any:
-    def sampler(
-        input: Any, grid: Any, interpolation_mode: int, padding_mode: int, align_corners: bool
-    ) -> Tensor:
+    def sampler(input: Any, grid: Any, interpolation_mode: int, padding_mode: int, align_corners: bool) -> Tensor:
         x = as_operand(input, name)
         if x.ndim - 2 not in ranks:
             expected = f"{' or '.join(map(str, ranks))} spatial axes"
@@ -212,6 +210,8 @@ def _sampler(name: str, ranks: tuple[int, ...]) -> Any:
             raise ArgumentError(message(f"{name} takes numbers of modes", received, "0, 1 or 2"))
         return grid_sample(x, grid, _MODES[interpolation_mode], _PADDINGS[padding_mode], align_corners)
 
+    ones = ranks[0] * ", 1"
+    call = f"plait.ones(1, 1{ones}), plait.zeros(1{ones}, {ranks[0]}), 0, 0, False"
     sampler.__name__ = sampler.__qualname__ = name
     sampler.__doc__ = f"""Look images up at places of a grid: `grid_sample`, with modes given by number.
 
@@ -230,7 +230,7 @@ def _sampler(name: str, ranks: tuple[int, ...]) -> Any:
         ArgumentError: there is no such mode.
 
     Example:
-        >>> plait.{name}(plait.ones(1, 1{", 2" * ranks[0]}), plait.zeros(1{", 1" * ranks[0]}, {ranks[0]}), 0, 0, False).shape
+        >>> plait.{name}({call}).shape
         {(1, 1, *(1,) * ranks[0])}
     """
     return sampler

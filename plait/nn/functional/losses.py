@@ -60,8 +60,9 @@ def reduction_of(given: dict[str, Any], name: str, *more: str) -> str:
 
 
 def loss(
-    summary: str, arguments: str, example: str, *, operands: int = 2, order: str | None = None, same_shape: bool = False,
-    integers: bool = False, each: str = "all elements", raises: str = "", reductions: Sequence[str] = (),
+    summary: str, arguments: str, example: str, *, operands: int = 2, order: str | None = None,
+    same_shape: bool = False, integers: bool = False, each: str = "all elements", raises: str = "",
+    reductions: Sequence[str] = (),
 ) -> Callable[[Callable[..., Any]], Callable[..., Tensor]]:  # fmt: skip
     """Make a loss from a function that returns losses to be reduced, or also what their sum is divided by for a mean.
 
@@ -378,9 +379,7 @@ def triplet_margin_with_distance_loss(
     margin: float = 1.0, swap: bool = False,
 ) -> Tensor:  # fmt: skip
     distance = pairwise_distance if distance_function is None else distance_function
-    return _triplet_losses(
-        "triplet_margin_with_distance_loss", (anchor, positive, negative), distance, margin, swap
-    )
+    return _triplet_losses("triplet_margin_with_distance_loss", (anchor, positive, negative), distance, margin, swap)
 
 
 def _triplet_losses(

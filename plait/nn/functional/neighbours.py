@@ -10,7 +10,7 @@ from plait.core.dtype import int64
 from plait.core.graph import Node
 from plait.core.primitive import P
 from plait.prims.custom import with_transpose
-from plait.tensor.tensor import scalar_node, to_node
+from plait.tensor.tensor import to_node
 
 _MOST_TERMS = 24  # neighbours up to which the sum is written out; a matrix product does more
 

@@ -156,9 +156,7 @@ def instance_norm(
         raise ShapeError(message("instance_norm takes channels of several elements", f"shape {x.shape}", expected))
     if not use_input_stats:
         return _batch_norm(x, running_mean, running_var, weight, bias, False, momentum, eps, "instance_norm")[0]
-    _check_channels(
-        x, "instance_norm", running_mean=running_mean, running_var=running_var, weight=weight, bias=bias
-    )
+    _check_channels(x, "instance_norm", running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
     axes = tuple(range(2, x.ndim))
     centered, mean, scale = _standardized(widened(x), axes, eps)
     with no_grad():
@@ -199,9 +197,7 @@ def group_norm(
     return _group_norm(x, num_groups, weight, bias, eps)[0]
 
 
-def _group_norm(
-    x: Tensor, num_groups: int, weight: Tensor | None, bias: Tensor | None, eps: float
-) -> Normalized:
+def _group_norm(x: Tensor, num_groups: int, weight: Tensor | None, bias: Tensor | None, eps: float) -> Normalized:
     """Return the result, and the means and reciprocal deviations [N, groups]."""
     groups = positive(num_groups, "num_groups")
     if x.shape[1] % groups:
@@ -298,9 +294,7 @@ def _check_last_axes(x: Tensor, shape: Axes, name: str, **parameters: Tensor | N
             raise ShapeError(message(f"The {key} of {name} does not fit", f"shape {value.shape}", shape))
 
 
-def local_response_norm(
-    input: Any, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
-) -> Tensor:
+def local_response_norm(input: Any, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Tensor:
     """Divide by powers of sums of squares over neighbouring channels (Krizhevsky, Sutskever and Hinton, 2012).
 
     Args:
@@ -382,7 +376,7 @@ def native_layer_norm(
 def native_group_norm(
     input: Any, weight: Tensor | None, bias: Tensor | None, N: int, C: int, HxW: int, group: int, eps: float  # noqa: N803
 ) -> Normalized:  # fmt: skip
-    """Return `group_norm` of an input of N examples, C channels and HxW elements each, and its statistics [N, groups]."""
+    """Return `group_norm` of N examples, C channels and HxW elements of each, and its statistics [N, groups]."""
     x = floating(input, "native_group_norm")
     if (x.shape[0], x.shape[1], math.prod(x.shape[2:])) != (N, C, HxW):
         raise ShapeError(message("native_group_norm was told other sizes", f"shape {x.shape}", f"[{N}, {C}, {HxW}]"))

@@ -14,7 +14,7 @@ from plait.nn.arguments import Sizes, numeric, tuple_of, with_batch
 from plait.tensor.creation import tensor
 from plait.tensor.results import ValuesIndices
 from plait.tensor.shaping import as_operand
-from plait.tensor.tensor import Tensor, converted, node_of, scalar_node, wrap
+from plait.tensor.tensor import Tensor, node_of, scalar_node, wrap
 from plait.tensor.transforms import custom_jvp
 
 __all__ = [
@@ -41,17 +41,17 @@ Raises:
 {raises}
 
 Example:
-    >>> plait.nn.functional.{name}({call})
+    >>> plait.nn.functional.{name}({call}){part}.shape
     {result}
 """
 
 
-def documented(function: Callable[..., Any], name: str, rank: int, **parts: str) -> Any:
+def documented(function: Callable[..., Any], name: str, rank: int, part: str = "", **parts: str) -> Any:
     """Give a function over `rank` spatial axes its name and its documentation."""
     function.__name__ = function.__qualname__ = name
     sizes = ", ".join("DHW"[-rank:])
     texts = {key: text.format(axes=AXES[rank], sizes=sizes) for key, text in parts.items()}
-    function.__doc__ = _DOCUMENT.format(name=name, **texts)
+    function.__doc__ = _DOCUMENT.format(name=name, part=part, **texts)
     return function
 
 
@@ -85,16 +85,6 @@ def _geometry(
         "window": (1, 1, *window), "strides": (1, 1, *strides), "padding": ((0, 0), (0, 0), *pairs),
         "window_dilation": (1, 1, *dilations),
     }  # fmt: skip
-
-
-def block_shape(shape: Sequence[int], counts: Sequence[int]) -> tuple[int, ...]:
-    """Return the shape of [N, C, *spatial] with each spatial axis split into `counts` blocks."""
-    return (*shape[:2], *[n for size, count in zip(shape[2:], counts, strict=True) for n in (count, size // count)])
-
-
-def block_axes(rank: int) -> tuple[int, ...]:
-    """Return the axes inside the blocks of `block_shape`."""
-    return tuple(range(3, 3 + 2 * rank, 2))
 
 
 # means and norms
@@ -134,12 +124,8 @@ def averaged(
         divisor = scalar_node(divisor_override, x.dtype)
     else:
         divisor = _divisor(x, params, pads if count_include_pad else (0,) * rank)
-    result = wrap(_window_sum(node_of(x), params) / divisor)
+    result = wrap(P.reduce_window_sum(node_of(x), **params) / divisor)
     return result[0] if is_single else result
-
-
-def _window_sum(x: Node, params: dict[str, Any]) -> Node:
-    return P.reduce_window_sum(x, **params)
 
 
 def _average(rank: int) -> Any:
@@ -161,7 +147,7 @@ def _average(rank: int) -> Any:
     return documented(
         avg_pool, name, rank, summary="Return the mean of each window of {axes}.", arguments=_ARGUMENTS + more,
         returns="A tensor [N, C, ...]; integers are divided without rest.", raises=_RAISES,
-        call=f"plait.ones(1, 1, {', '.join('4' * rank)}), 2).shape", result=str((1, 1, *(2,) * rank)),
+        call=f"plait.ones(1, 1, {', '.join('4' * rank)}), 2", result=str((1, 1, *(2,) * rank)),
     )  # fmt: skip
 
 
@@ -183,7 +169,7 @@ def _norm(rank: int) -> Any:
         lp_pool, name, rank, summary="Return the p-norm of each window of {axes}: the p-th root of the sum of x ** p.",
         arguments=arguments + "\n    ceil_mode: whether a last window that is only partly inside counts.",
         returns="A tensor [N, C, ...].", raises=_RAISES,
-        call=f"plait.ones(1, 1, {', '.join('4' * rank)}), 1, 2).shape", result=str((1, 1, *(2,) * rank)),
+        call=f"plait.ones(1, 1, {', '.join('4' * rank)}), 1, 2", result=str((1, 1, *(2,) * rank)),
     )  # fmt: skip
 
 
@@ -219,7 +205,8 @@ def largest(
         result = wrap(P.reduce_window_max(node, **params))
         return result[0] if is_single else result
     position = P.window_argmax(node, **params)
-    values, indices = wrap(P.window_take(node, position, **params)), wrap(_flat_positions(position, x.shape[2:], params))
+    values = wrap(P.window_take(node, position, **params))
+    indices = wrap(_flat_positions(position, x.shape[2:], params))
     return ValuesIndices(values[0], indices[0]) if is_single else ValuesIndices(values, indices)
 
 
@@ -244,7 +231,7 @@ def _maximum(rank: int, with_indices: bool) -> Any:
         max_pool, name, rank, summary="Return the largest element of each window of {axes}.",
         arguments=_ARGUMENTS + more, raises=_RAISES,
         returns=f"A pair {pair}." if with_indices else f"A tensor [N, C, ...], or a pair {pair}.",
-        call=f"plait.ones(1, 1, {', '.join('4' * rank)}), 2){'.indices' if with_indices else ''}.shape",
+        call=f"plait.ones(1, 1, {', '.join('4' * rank)}), 2", part=".indices" if with_indices else "",
         result=str((1, 1, *(2,) * rank)),
     )  # fmt: skip
 
@@ -292,14 +279,17 @@ def _unpool(rank: int) -> Any:
         result = result.reshape(*x.shape[:2], *sizes)
         return result[0] if is_single else result
 
-    arguments = _ARGUMENTS.replace("    kernel_size", "    indices: where each element goes, from max pooling.\n    kernel_size", 1)
-    more = "\n    padding: the padding of the pooling.\n    output_size: sizes of the result, where several are possible."
+    indices = "    indices: where each element goes, from max pooling.\n    kernel_size"
+    more = """
+    padding: the padding of the pooling.
+    output_size: sizes of the result, where several are possible."""
+    ones = ", ".join("4" * rank)
     return documented(
         max_unpool, name, rank, summary="Put elements where max pooling over {axes} took them from, zeros elsewhere.",
-        arguments=arguments + more, returns="A tensor [N, C, ...].",
+        arguments=_ARGUMENTS.replace("    kernel_size", indices, 1) + more, returns="A tensor [N, C, ...].",
         raises="    ShapeError: input and indices differ in shape.\n    ArgumentError: output_size is not possible.\n"
         "    DTypeError: the indices are not int64.",
-        call=f"*plait.nn.functional.max_pool{rank}d_with_indices(plait.ones(1, 1, {', '.join('4' * rank)}), 2), 2).shape",
+        call=f"*plait.nn.functional.max_pool{rank}d_with_indices(plait.ones(1, 1, {ones}), 2), 2",
         result=str((1, 1, *(4,) * rank)),
     )  # fmt: skip
 

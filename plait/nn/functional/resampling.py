@@ -76,10 +76,9 @@ def _smoothed(kernel: Callable[[Array], Array], support: float) -> Callable[...,
     """Make the map with a kernel as wide as the pixels of the smaller image, cut off at the border and normalized."""
 
     def map(size: int, out: int, align: bool, scale: float | None, kind: Any) -> Neighbours:
+        step = size / out if scale is None else 1 / scale
         if align:
             step = (size - 1) / (out - 1) if out > 1 else 0.0
-        else:
-            step = 1 / scale if scale else size / out
         width = max(step, 1.0)
         centre = step * (np.arange(out) + 0.5)
         low = np.maximum((centre - support * width + 0.5).astype(np.int64), 0)
