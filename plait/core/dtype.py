@@ -40,7 +40,8 @@ class DType:
     @property
     def __numpy_dtype__(self) -> np.dtype[Any]:
         """What `np.dtype` makes of it."""
-        return self.numpy
+        result: np.dtype[Any] = self.numpy
+        return result
 
     @property
     def is_floating(self) -> bool:
