@@ -14,8 +14,9 @@ import numpy as np
 
 from plait import random
 from plait.core.dtype import as_dtype, int64, uint32
-from plait.core.errors import ArgumentError, ArgumentTypeError, ShapeError, message
+from plait.core.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeError, message
 from plait.core.primitive import P
+from plait.random.basic import float_dtype
 from plait.tensor.converting import astype
 from plait.tensor.creation import asarray, check_device
 from plait.tensor.functions import limits_of
@@ -97,27 +98,71 @@ default_generator = Generator()
 
 
 def manual_seed(seed: int) -> Generator:
-    """Seed the default generator; returns it."""
+    """Seed the default generator, from which the functions of `plait` draw.
+
+    Args:
+        seed: an integer, of which the lowest 64 bits count.
+
+    Returns:
+        The generator.
+
+    Raises:
+        ArgumentTypeError: the seed is no integer.
+
+    Example:
+        >>> generator = plait.manual_seed(0)
+        >>> plait.rand(2)
+        tensor([0.8423, 0.1824])
+    """
     return default_generator.manual_seed(seed)
 
 
 def seed() -> int:
-    """Seed the default generator from the operating system; returns the seed."""
+    """Seed the default generator from the operating system; returns the seed.
+
+    Example:
+        >>> plait.seed() == plait.initial_seed()
+        True
+    """
     return default_generator.seed()
 
 
 def initial_seed() -> int:
-    """Return the seed of the default generator."""
+    """Return the seed that the default generator was last started from.
+
+    Example:
+        >>> generator = plait.manual_seed(7)
+        >>> plait.initial_seed()
+        7
+    """
     return default_generator.initial_seed()
 
 
 def get_rng_state() -> Tensor:
-    """Return a copy of the state of the default generator."""
+    """Return a copy of the state of the default generator: uint32 [key, key, number of draws].
+
+    Example:
+        >>> state = plait.get_rng_state()
+        >>> first = plait.rand(2)
+        >>> plait.set_rng_state(state)
+        >>> plait.allclose(plait.rand(2), first)
+        True
+    """
     return default_generator.get_state()
 
 
 def set_rng_state(new_state: Tensor) -> None:
-    """Let the default generator continue from a state that `get_rng_state` returned."""
+    """Let the default generator continue from a state that `get_rng_state` returned.
+
+    Args:
+        new_state: the state.
+
+    Raises:
+        ArgumentError: this is no state of a generator.
+
+    Example:
+        >>> plait.set_rng_state(plait.get_rng_state())
+    """
     default_generator.set_state(new_state)
 
 
@@ -184,7 +229,7 @@ def rand(
     *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, generator: Generator | None = None
 ) -> Tensor:
     check_device(device)
-    return _drawn(random.uniform(_next(generator), new_shape(size), random.float_dtype(dtype)), requires_grad)
+    return _drawn(random.uniform(_next(generator), new_shape(size), float_dtype(dtype)), requires_grad)
 
 
 @_documented("Draw from the standard normal distribution.", _SIZES, "float32", "randn(2, 3, generator=generator)")
@@ -192,7 +237,7 @@ def randn(
     *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, generator: Generator | None = None
 ) -> Tensor:
     check_device(device)
-    return _drawn(random.normal(_next(generator), new_shape(size), random.float_dtype(dtype)), requires_grad)
+    return _drawn(random.normal(_next(generator), new_shape(size), float_dtype(dtype)), requires_grad)
 
 
 @_documented("Draw uniformly from [0, 1).", _LIKE, "that of `input`", "rand_like(plait.zeros(2, 3))")
@@ -302,7 +347,7 @@ def normal(
     given = [v for v in (mean, std) if isinstance(v, Tensor)]
     kind = dtype or next((v.dtype for v in given), None)
     shape = new_shape((size,)) if size is not None else np.broadcast_shapes(*[v.shape for v in given])
-    return random.normal(_next(generator), shape, random.float_dtype(kind)) * std + mean
+    return random.normal(_next(generator), shape, float_dtype(kind)) * std + mean
 
 
 def bernoulli(input: Any, p: Any = None, generator: Generator | None = None) -> Tensor:
@@ -351,6 +396,7 @@ def multinomial(
         An int64 tensor [..., num_samples].
 
     Raises:
+        DTypeError: the weights are no floats.
         ShapeError: the weights have no axis.
         ArgumentError: more numbers are drawn without replacement than there are classes.
 
@@ -358,6 +404,8 @@ def multinomial(
         >>> plait.multinomial(plait.tensor([0.0, 1.0]), 3, replacement=True)
         tensor([1, 1, 1])
     """
+    if not input.dtype.is_floating:
+        raise DTypeError(message("The weights of multinomial are floats", input.dtype.name, "a float dtype"))
     if not input.ndim:
         raise ShapeError(message("multinomial: the weights have no axis", input.aval, "[n] or [m, n]"))
     if not replacement and num_samples > input.shape[-1]:

@@ -106,6 +106,11 @@ def load_file(path: Path_) -> dict[str, Tensor]:
         ArgumentError: the file is damaged or of another format.
         ModuleNotFoundError: the package safetensors is not installed.
         FileNotFoundError: there is no such file.
+
+    Example:
+        >>> plait.save({"x": plait.arange(3)}, "x.safetensors")
+        >>> plait.load("x.safetensors")["x"]
+        tensor([0, 1, 2])
     """
     library = _library()
     try:

@@ -77,6 +77,9 @@ def cholesky_ex(x: Any, *, upper: bool = False, check_errors: bool = False) -> C
         factor is NaN).
 
     Example:
+        >>> plait.linalg.cholesky_ex(plait.tensor([[4.0, 2.0], [2.0, 5.0]])).L
+        tensor([[2., 0.],
+                [1., 2.]])
         >>> plait.linalg.cholesky_ex(plait.tensor([[1.0, 0.0], [0.0, -1.0]])).info
         tensor(2, dtype=plait.int32)
     """

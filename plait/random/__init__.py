@@ -10,7 +10,6 @@ from plait.random.basic import (
     bernoulli,
     categorical,
     exponential,
-    float_dtype,
     gumbel,
     normal,
     permutation,
@@ -40,7 +39,7 @@ from plait.random.vectors import multivariate_normal, orthogonal
 
 __all__ = [
     "PRNGKey", "ball", "bernoulli", "beta", "binomial", "bits", "categorical", "cauchy", "chisquare", "choice",
-    "dirichlet", "double_sided_maxwell", "exponential", "f", "float_dtype", "fold_in", "gamma", "generalized_normal",
+    "dirichlet", "double_sided_maxwell", "exponential", "f", "fold_in", "gamma", "generalized_normal",
     "geometric", "gumbel", "key", "laplace", "loggamma", "logistic", "lognormal", "maxwell", "multinomial",
     "multivariate_normal", "negative_binomial", "normal", "orthogonal", "pareto", "permutation", "poisson",
     "rademacher", "randint", "rayleigh", "split", "t", "triangular", "truncated_normal", "uniform", "wald",

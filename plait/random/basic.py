@@ -212,7 +212,23 @@ def bernoulli(key: Any, p: Any = 0.5, shape: Shape | None = None) -> Tensor:
 
 
 def gumbel(key: Any, shape: Shape = (), dtype: Any = float32) -> Tensor:
-    """Draw from the standard Gumbel distribution."""
+    """Draw from the standard Gumbel distribution: -log(-log(u)) of uniform u.
+
+    Args:
+        key: a key.
+        shape: sizes of the result.
+        dtype: a float type.
+
+    Returns:
+        A tensor of `shape`.
+
+    Raises:
+        DTypeError: the dtype is no float.
+
+    Example:
+        >>> plait.random.gumbel(plait.random.key(0), (2,))
+        tensor([2.9234, 3.8326])
+    """
     wanted = float_dtype(dtype)
     return wrap(_gumbel(key, new_shape((shape,)), wanted))
 
@@ -223,7 +239,23 @@ def _gumbel(key: Any, shape: tuple[int, ...], dtype: DType) -> Node:
 
 
 def exponential(key: Any, shape: Shape = (), dtype: Any = float32) -> Tensor:
-    """Draw from the exponential distribution of mean 1."""
+    """Draw from the exponential distribution of mean 1, by the inverse of its distribution function.
+
+    Args:
+        key: a key.
+        shape: sizes of the result.
+        dtype: a float type.
+
+    Returns:
+        A tensor of `shape`.
+
+    Raises:
+        DTypeError: the dtype is no float.
+
+    Example:
+        >>> plait.random.exponential(plait.random.key(0), (2,))
+        tensor([2.9501, 3.8434])
+    """
     wanted = float_dtype(dtype)
     return wrap(-P.log1p(-uniform_node(key, new_shape((shape,)), wanted, 0.0, 1.0)))
 

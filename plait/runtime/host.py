@@ -73,7 +73,11 @@ def available_cpus() -> int:
 def thread_count() -> int:
     """Return the number of threads that programs use, the calling one included.
 
-    It is what `set_thread_count` said last, else PLAIT_NUM_THREADS, else `available_cpus()`.
+    It is what `plait.set_num_threads` said last, else PLAIT_NUM_THREADS, else the CPUs that the process may use.
+
+    Example:
+        >>> plait.get_num_threads() >= 1
+        True
     """
     global _threads
     if _threads is None:
@@ -87,8 +91,14 @@ def thread_count() -> int:
 def set_thread_count(count: int) -> None:
     """Use `count` threads from the next program on. Results do not depend on it.
 
+    Args:
+        count: how many threads, the calling one included.
+
     Raises:
         ArgumentError: if `count` is less than 1.
+
+    Example:
+        >>> plait.set_num_threads(plait.get_num_threads())
     """
     global _threads
     if count < 1:

@@ -10,6 +10,7 @@ from plait.tensor import (  # noqa: F401  (what Tensor is for einops and NumPy; 
     attributes,
     compound,
     converting,
+    copies,
     creation,
     cumulative,
     diagonals,
@@ -44,6 +45,7 @@ from plait.tensor.attributes import *
 from plait.tensor.compound import *
 from plait.tensor.contraction import matmul, tensordot, vecdot
 from plait.tensor.converting import *
+from plait.tensor.copies import *
 from plait.tensor.creation import *
 from plait.tensor.cumulative import *
 from plait.tensor.diagonals import *

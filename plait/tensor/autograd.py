@@ -64,12 +64,25 @@ def no_grad() -> _GradMode:
 
 
 def enable_grad() -> _GradMode:
-    """Return a context manager in which gradient history is recorded, inside `no_grad` too."""
+    """Return a context manager (and decorator) in which gradient history is recorded, inside `no_grad` too.
+
+    Example:
+        >>> w = plait.ones(2, requires_grad=True)
+        >>> with plait.no_grad(), plait.enable_grad():
+        ...     (w * 2).requires_grad
+        True
+    """
     return _GradMode(True)
 
 
 def is_grad_enabled() -> bool:
-    """Return whether gradient history is being recorded."""
+    """Return whether gradient history is being recorded.
+
+    Example:
+        >>> with plait.no_grad():
+        ...     plait.is_grad_enabled()
+        False
+    """
     return bool(recorder.mask & REQUIRES_GRAD)
 
 
@@ -463,8 +476,22 @@ def _along_basis(linear: Sequence[Node | None], source: Node, avals: Sequence[No
 def jacfwd(function: Function, argnums: int | Sequence[int] = 0) -> Function:
     """Return the Jacobian of a function, column by column in forward mode (for more outputs than inputs).
 
-    The result has the structure of the output; each leaf holds the structure of the argument, with shape
-    `output.shape + input.shape`. Complex functions must be holomorphic.
+    Args:
+        function: takes and returns pytrees of tensors; a complex one must be holomorphic.
+        argnums: which arguments to differentiate with respect to.
+
+    Returns:
+        A function of the same arguments. Its result has the structure of the output; each leaf holds the structure of
+        the argument, with shape `output.shape + input.shape`.
+
+    Raises:
+        GradientError: the function has no derivative in forward mode.
+        DTypeError: an argument is neither a float nor complex.
+
+    Example:
+        >>> plait.jacfwd(lambda x: x * x)(plait.tensor([1.0, 2.0]))
+        tensor([[2., 0.],
+                [0., 4.]])
     """
 
     @functools.wraps(function)
@@ -502,7 +529,23 @@ def _jacobian(call: _Call, treedef: tree.TreeDef, results: Sequence[Node], colum
 
 
 def jacrev(function: Function, argnums: int | Sequence[int] = 0) -> Function:
-    """Return the Jacobian of a function, row by row in reverse mode (for more inputs than outputs); see `jacfwd`."""
+    """Return the Jacobian of a function, row by row in reverse mode (for more inputs than outputs).
+
+    Args:
+        function: takes and returns pytrees of tensors; a complex one must be holomorphic.
+        argnums: which arguments to differentiate with respect to.
+
+    Returns:
+        A function with the result of that of `jacfwd`.
+
+    Raises:
+        GradientError: the function has no derivative in reverse mode.
+        DTypeError: an argument is neither a float nor complex.
+
+    Example:
+        >>> plait.jacrev(lambda x: (x * x).sum())(plait.tensor([1.0, 2.0]))
+        tensor([2., 4.])
+    """
 
     @functools.wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
@@ -522,5 +565,22 @@ def jacrev(function: Function, argnums: int | Sequence[int] = 0) -> Function:
 
 
 def hessian(function: Function, argnums: int | Sequence[int] = 0) -> Function:
-    """Return the matrix of second derivatives of a scalar function: `jacfwd(jacrev(function))`."""
+    """Return the matrix of second derivatives of a scalar function: `jacfwd(jacrev(function))`.
+
+    Args:
+        function: takes pytrees of tensors, returns a tensor of one element.
+        argnums: which arguments to differentiate with respect to.
+
+    Returns:
+        A function of the same arguments; each leaf of its result has the shape of two arguments, one after the other.
+
+    Raises:
+        GradientError: the function has no derivative.
+        DTypeError: an argument is neither a float nor complex.
+
+    Example:
+        >>> plait.hessian(lambda x: x[0] * x[1])(plait.tensor([1.0, 2.0]))
+        tensor([[0., 1.],
+                [1., 0.]])
+    """
     return jacfwd(jacrev(function, argnums), argnums)

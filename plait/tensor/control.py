@@ -148,6 +148,22 @@ def fori_loop(low: int, high: int, body: Function, initial: Any) -> Any:
     """Return the carry after `carry = body(i, carry)` for i in range(low, high).
 
     With integer bounds the loop is a `scan` (reverse mode works); with tensors it is a `while_loop`.
+
+    Args:
+        low: the first `i`, an integer or an integer tensor of rank 0.
+        high: the number after the last `i`.
+        body: `(i, carry) -> carry`, recorded once.
+        initial: the first carry, a pytree of tensors.
+
+    Returns:
+        The last carry.
+
+    Raises:
+        ArgumentTypeError: a bound is no integer.
+
+    Example:
+        >>> plait.fori_loop(0, 3, lambda i, total: total + i, plait.tensor(10))
+        tensor(13)
     """
     if isinstance(low, int) and isinstance(high, int):
         indices = wrap(P.iota(dtype=int64, shape=(max(0, high - low),), axis=0)) + low
@@ -165,7 +181,22 @@ def fori_loop(low: int, high: int, body: Function, initial: Any) -> Any:
 
 
 def map_(function: Function, xs: Any) -> Any:
-    """Apply `function` to each element of axis 0, one after another, and stack the results."""
+    """Apply `function` to each element of axis 0, one after another, and stack the results.
+
+    Args:
+        function: takes the elements, recorded once; `vmap` computes all at once instead.
+        xs: a pytree of tensors of the same size of axis 0.
+
+    Returns:
+        The results, stacked along axis 0.
+
+    Raises:
+        ArgumentError: the sizes differ.
+
+    Example:
+        >>> plait.map(lambda x: x * x, plait.tensor([1.0, 2.0, 3.0]))
+        tensor([1., 4., 9.])
+    """
     return scan(lambda carry, x: (carry, function(x)), (), xs)[1]
 
 

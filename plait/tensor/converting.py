@@ -11,13 +11,13 @@ from plait.core.primitive import P
 from plait.tensor.creation import check_device
 from plait.tensor.families import both_names
 from plait.tensor.operators import single
-from plait.tensor.shaping import as_operand, clone, copying
+from plait.tensor.shaping import as_operand, clone
 from plait.tensor.tensor import Tensor, make_view, wrap
 from plait.tensor.views import step
 
 __all__ = [
-    "alias_copy", "astype", "clone", "detach", "detach_copy", "imag", "real",
-    "view_as_complex", "view_as_complex_copy", "view_as_real", "view_as_real_copy",
+    "astype", "clone", "detach", "imag", "real",
+    "view_as_complex", "view_as_real",
 ]  # fmt: skip
 
 
@@ -108,9 +108,6 @@ def alias(x: Any) -> Tensor:
     return make_view(x, step("reshape", shape=x.shape))
 
 
-alias_copy, detach_copy, view_as_real_copy, view_as_complex_copy = map(
-    copying, (alias, detach, view_as_real, view_as_complex)
-)
 
 
 @both_names

@@ -122,6 +122,13 @@ def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
 
     Raises:
         ArgumentTypeError: `array` is no array.
+
+    Example:
+        >>> array = np.zeros(1000)
+        >>> x = plait.from_numpy(array)
+        >>> array[0] = 7
+        >>> x[0]
+        tensor(7., dtype=plait.float64)
     """
     if not isinstance(array, np.ndarray):
         text = message("from_numpy takes a NumPy array", type(array).__name__, None, "use plait.tensor")
@@ -568,7 +575,22 @@ def scalar_tensor(value: Any, dtype: Any = None, device: Any = None, requires_gr
 
 
 def result_type(*values: Any) -> DType:
-    """Return the dtype that an operation on these tensors, dtypes and numbers computes in."""
+    """Return the dtype that an operation on these tensors, dtypes and numbers computes in.
+
+    Args:
+        values: tensors and dtypes, which count alike whatever the rank, and Python numbers, which take the dtype of
+            the others unless their kind is higher.
+
+    Returns:
+        A dtype.
+
+    Raises:
+        ArgumentTypeError: a value is none of these.
+
+    Example:
+        >>> plait.result_type(plait.ones(2, dtype=plait.float16), 2.5, plait.int64)
+        plait.float16
+    """
     return common_dtype([v if isinstance(v, DType) else operand(v, "result_type") for v in values])
 
 

@@ -13,13 +13,13 @@ from plait.tensor.creation import check_device
 from plait.tensor.families import both_names
 from plait.tensor.indexing import setitem
 from plait.tensor.operators import scalar_node, single
-from plait.tensor.shaping import as_operand, copying, flatten, movedim, reshape
+from plait.tensor.shaping import as_operand, flatten, movedim, reshape
 from plait.tensor.splitting import slice
 from plait.tensor.tensor import Tensor, axis_index, make_view, wrap
 from plait.tensor.views import row_major, step
 
 __all__ = [
-    "diag", "diag_embed", "diagflat", "diagonal", "diagonal_copy", "trace", "tril", "tril_indices", "triu",
+    "diag", "diag_embed", "diagflat", "diagonal", "trace", "tril", "tril_indices", "triu",
     "triu_indices",
 ]  # fmt: skip
 
@@ -61,7 +61,6 @@ def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
     return make_view(x, step("reshape", shape=(*outer, rows * columns)), every)
 
 
-diagonal_copy = copying(diagonal)
 
 
 def offsets(shape: Sequence[Any]) -> Node:

@@ -42,7 +42,8 @@ def both_names(function: Callable[..., Any] | None = None, **aliases: str) -> An
     """
     if function is None:
         return partial(both_names, **aliases)
-    names = (*aliases.items(), *_ALIASES)
+    # an alias of a name that is itself an alias here: dim -> axis -> axes
+    names = tuple([(k, aliases.get(n, n)) for k, n in (dict(_ALIASES) | aliases).items()])
 
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:

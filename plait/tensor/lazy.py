@@ -278,5 +278,10 @@ def signature(outputs: Sequence[Node]) -> tuple[Any, list[Node], list[Node]]:
 
 
 def sync() -> None:
-    """Compute everything pending and wait for it."""
+    """Compute everything pending and wait for it, as before a measurement of time.
+
+    Example:
+        >>> x = plait.ones(1000) * 2
+        >>> plait.sync()
+    """
     flush()

@@ -14,6 +14,7 @@ from plait.tensor import (
     compound,
     contraction,
     converting,
+    copies,
     creation,
     cumulative,
     diagonals,
@@ -60,7 +61,7 @@ _SHAPES = """
     swapdims movedim moveaxis broadcast_to expand expand_as sum_to_size clone
 """.split()
 _PIECES = """
-    narrow narrow_copy select split split_with_sizes chunk tensor_split hsplit vsplit dsplit unbind unsafe_split
+    narrow select split split_with_sizes chunk tensor_split hsplit vsplit dsplit unbind unsafe_split
     unsafe_split_with_sizes unsafe_chunk
 """.split()
 _DIAGONALS = "diagonal diag diag_embed diagflat fill_diagonal_ trace tril triu".split()
@@ -73,7 +74,7 @@ _TABLE = (
     (functions, _ELEMENTWISE), (reductions, _REDUCTIONS), (cumulative, _CUMULATIVE), (sorting, _ORDERS),
     (sets, ("unique", "unique_consecutive", "isin")), (statistics, ("bincount", "corrcoef", "cov", "histc", "histogram")),
     (shaping, _SHAPES), (splitting, _PIECES), (diagonals, _DIAGONALS), (strides, ["as_strided"]),
-    (converting, ["astype"]), (rearranging, _MOVES), (selection, _SELECTIONS), (scattering, scattering.__all__),
+    (converting, ["astype"]), (copies, ["narrow_copy"]), (rearranging, _MOVES), (selection, _SELECTIONS), (scattering, scattering.__all__),
     (contraction, _PRODUCTS),
 )  # fmt: skip
 _IN_PLACE = [n for n in _ELEMENTWISE if n not in _NOT_IN_PLACE and not n.startswith("is")]

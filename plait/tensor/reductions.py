@@ -340,10 +340,11 @@ def nanmean(x: Any, axis: Axis = None, keepdims: bool = False, dtype: Any = None
 def _nan_variance(x: Any, name: str, axis: Axis, keepdims: bool, correction: float) -> tuple[Node, Node]:
     node = floating(x, name)
     operand = wide(node)
-    centred = operand - nanmean(wrap(operand), axis, True)._node
-    size = P.abs(centred) if operand.dtype.is_complex else centred
-    filled, missing = _replaced(wrap(size * size), name, 0.0)
-    total = applied("reduce_sum", filled, axis, keepdims)
+    filled, missing = _replaced(wrap(operand), name, 0.0)
+    gap = filled - nanmean(wrap(operand), axis, True)._node
+    centred = P.select(missing, scalar_node(0, gap.dtype), gap)  # before the square, whose slope at NaN is NaN
+    size = P.abs(centred) if centred.dtype.is_complex else centred
+    total = applied("reduce_sum", size * size, axis, keepdims)
     count = applied("reduce_sum", converted(P.bitwise_not(missing), total.dtype), axis, keepdims)
     divisor = P.max(count - scalar_node(correction, total.dtype), scalar_node(0, total.dtype))
     return total / divisor, node

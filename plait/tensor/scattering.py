@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Callable, Sequence
+from inspect import Parameter, Signature, signature
 from typing import Any
 
 from plait.core.dtype import DType, bool_, int64, uint8
@@ -386,6 +387,9 @@ def _embedding(view: Callable[..., Tensor], arguments: str, sample: str, result:
         return wrap(value if shown is base else update(base._node, shown._view, value))
 
     function.__name__ = function.__qualname__ = name
+    first, *others = signature(view).parameters.values()
+    source = Parameter("src", Parameter.POSITIONAL_OR_KEYWORD)
+    function.__signature__ = Signature([first, source, *others])
     function.__doc__ = f"""Return `x` with `src` in place of what `{view.__name__}(x, {arguments})` shows.
 
     Args:

@@ -1,4 +1,4 @@
-"""Other shapes and other orders of the axes of the same elements: views, and their copies (`…_copy`)."""
+"""Other shapes and other orders of the axes of the same elements."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from plait.tensor.views import step
 
 __all__ = [
     "adjoint", "atleast_1d", "atleast_2d", "atleast_3d", "broadcast_arrays", "broadcast_shapes", "broadcast_tensors",
-    "broadcast_to", "expand", "expand_as", "expand_copy", "expand_dims", "flatten", "matrix_transpose", "moveaxis",
-    "movedim", "permute", "permute_copy", "permute_dims", "ravel", "reshape", "reshape_as", "squeeze", "squeeze_copy",
-    "sum_to_size", "swapaxes", "swapdims", "t", "t_copy", "transpose", "transpose_copy", "unflatten", "unsqueeze",
-    "unsqueeze_copy", "view", "view_as", "view_copy",
+    "broadcast_to", "expand", "expand_as", "expand_dims", "flatten", "matrix_transpose", "moveaxis",
+    "movedim", "permute", "permute_dims", "ravel", "reshape", "reshape_as", "squeeze",
+    "sum_to_size", "swapaxes", "swapdims", "t", "transpose", "unflatten", "unsqueeze",
+    "view", "view_as",
 ]  # fmt: skip
 
 
@@ -261,7 +261,12 @@ def unsqueeze(x: Any, axis: Any) -> Tensor:
 
 
 def expand_dims(x: Any, axis: Any = 0) -> Tensor:
-    """Return a view with a new axis of size 1 at position `axis` (another name of `unsqueeze`)."""
+    """Return a view with a new axis of size 1 at position `axis` (another name of `unsqueeze`).
+
+    Example:
+        >>> plait.expand_dims(plait.ones(3)).shape
+        (1, 3)
+    """
     return unsqueeze(x, axis)
 
 
@@ -294,7 +299,12 @@ def permute(x: Any, *axes: Any, dims: Any = None) -> Tensor:
 
 
 def permute_dims(x: Any, axes: Sequence[int]) -> Tensor:
-    """Return a view with the axes in another order (another name of `permute`)."""
+    """Return a view with the axes in another order (another name of `permute`).
+
+    Example:
+        >>> plait.permute_dims(plait.ones(2, 3), (1, 0)).shape
+        (3, 2)
+    """
     return permute(x, tuple(axes))
 
 
@@ -568,19 +578,6 @@ atleast_3d = _at_least(
 )  # fmt: skip
 
 
-def copying(view: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the function that copies what `view` shows; its name ends in `_copy`."""
-
-    def function(*args: Any, **kwargs: Any) -> Any:
-        found = view(*args, **kwargs)
-        return tuple(map(clone, found)) if isinstance(found, (list, tuple)) else clone(found)
-
-    function.__name__ = function.__qualname__ = f"{view.__name__}_copy"
-    function.__module__ = view.__module__
-    function.__doc__ = f"Return a copy of what `{view.__name__}` shows, with the same arguments; `out=` as everywhere."
-    return both_names(function)
-
-
 def clone(x: Any, memory_format: Any = None) -> Tensor:
     """Return a copy: writing to it does not change `x`; gradients flow through.
 
@@ -592,7 +589,3 @@ def clone(x: Any, memory_format: Any = None) -> Tensor:
     """
     node = single(x, "clone")
     return wrap(P.reshape(node, shape=node.shape))
-
-
-expand_copy, permute_copy, squeeze_copy, t_copy = map(copying, (expand, permute, squeeze_method, t))
-transpose_copy, unsqueeze_copy, view_copy = map(copying, (transpose, unsqueeze, view))

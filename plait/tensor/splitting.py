@@ -9,13 +9,13 @@ from typing import Any
 
 from plait.core.errors import ArgumentError, IndexOutOfRangeError, ShapeError, message
 from plait.tensor.families import both_names
-from plait.tensor.shaping import as_operand, copying, shape_of
+from plait.tensor.shaping import as_operand, shape_of
 from plait.tensor.tensor import Tensor, axis_index, make_view
 from plait.tensor.views import Step, step
 
 __all__ = [
-    "chunk", "dsplit", "hsplit", "narrow", "narrow_copy", "select", "select_copy", "slice", "slice_copy", "split",
-    "split_copy", "split_with_sizes", "split_with_sizes_copy", "tensor_split", "unbind", "unbind_copy", "unsafe_chunk",
+    "chunk", "dsplit", "hsplit", "narrow", "select", "slice", "split",
+    "split_with_sizes", "tensor_split", "unbind", "unsafe_chunk",
     "unsafe_split", "unsafe_split_with_sizes", "unstack", "vsplit",
 ]  # fmt: skip
 
@@ -304,5 +304,3 @@ def unbind(x: Any, axis: int = 0) -> tuple[Tensor, ...]:
 
 
 unstack = unbind
-narrow_copy, select_copy, slice_copy = map(copying, (narrow, select, slice))
-split_copy, split_with_sizes_copy, unbind_copy = map(copying, (split, split_with_sizes, unbind))

@@ -13,12 +13,12 @@ from typing import Any
 from plait.core.errors import ArgumentError, ShapeError, message
 from plait.core.graph import REQUIRES_GRAD
 from plait.tensor.families import both_names
-from plait.tensor.shaping import as_operand, clone, copying, movedim, new_shape, reshape
+from plait.tensor.shaping import as_operand, clone, movedim, new_shape, reshape
 from plait.tensor.splitting import narrow
 from plait.tensor.tensor import Tensor, axis_index, make_view, node_of
 from plait.tensor.views import layout, row_major, step
 
-__all__ = ["as_strided", "as_strided_copy", "unfold_copy"]
+__all__ = ["as_strided"]
 
 
 def _layout(x: Tensor) -> tuple[tuple[int, ...], int] | None:
@@ -157,5 +157,4 @@ def _strided(shape: tuple[int, ...], strides: tuple[int, ...]) -> Any:
     return step("strided", shape=shape, strides=strides, offset=0)
 
 
-as_strided_copy, unfold_copy = map(copying, (as_strided, unfold))
 METHODS = [stride, storage_offset, is_contiguous, contiguous, unfold]

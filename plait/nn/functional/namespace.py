@@ -88,6 +88,32 @@ __all__ = [
 ]  # fmt: skip
 
 
+_DOCUMENT = """Return `nn.functional.{name}`, with the arguments in the order of `torch`.
+
+Args:
+    input: a tensor [N, C, ...].
+    weight: a vector [C] that multiplies the result, or None.
+    bias: a vector [C] that is added, or None.
+    running_mean: a vector [C], used if not `training`, else moved towards the mean, or None.
+    running_var: the same for the variance.
+    training: whether to normalize by the statistics of the input.
+    momentum: how far the running statistics are moved.
+    eps: added to the variance.
+    cudnn_enabled: accepted for PyTorch's sake.
+
+Returns:
+    A tensor of the shape and dtype of `input`.
+
+Raises:
+    ShapeError: the input has no channels, or a vector does not fit.
+
+Example:
+    >>> x = plait.tensor([[[1.0, 3.0]], [[1.0, 3.0]]])
+    >>> plait.{name}(x, None, None, None, None, True, 0.1, 0.0)[0]
+    tensor([[-1.,  1.]])
+"""
+
+
 def _weight_first(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """Return the function of PyTorch's namespace, which takes the arguments in another order."""
 
@@ -98,7 +124,7 @@ def _weight_first(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
         return function(input, running_mean, running_var, weight, bias, training, momentum, eps)
 
     call.__name__ = call.__qualname__ = function.__name__
-    call.__doc__ = f"The function `nn.functional.{function.__name__}`, with the arguments in the order of `torch`."
+    call.__doc__ = _DOCUMENT.format(name=function.__name__)
     return call
 
 

@@ -361,7 +361,29 @@ def native_batch_norm(
     input: Any, weight: Tensor | None, bias: Tensor | None, running_mean: Tensor | None, running_var: Tensor | None,
     training: bool, momentum: float, eps: float,
 ) -> Normalized:  # fmt: skip
-    """Return `batch_norm`, and the mean and the reciprocal deviation of each channel (empty if not `training`)."""
+    """Return `batch_norm`, and the mean and the reciprocal deviation of each channel (empty if not `training`).
+
+    Args:
+        input: a tensor [N, C, ...].
+        weight: a vector [C] that multiplies the result, or None.
+        bias: a vector [C] that is added, or None.
+        running_mean: a vector [C], used if not `training`, else moved towards the mean, or None.
+        running_var: the same for the variance.
+        training: whether to normalize by the statistics of the batch.
+        momentum: how far the running statistics are moved.
+        eps: added to the variance.
+
+    Returns:
+        A named tuple of the result and the statistics.
+
+    Raises:
+        ShapeError: the input has no channels, or a vector does not fit.
+
+    Example:
+        >>> x = plait.tensor([[1.0], [3.0]])
+        >>> plait.native_batch_norm(x, None, None, None, None, True, 0.1, 0.0)[1:]
+        (tensor([2.]), tensor([1.]))
+    """
     x = floating(input, "native_batch_norm")
     return _batch_norm(x, running_mean, running_var, weight, bias, training, momentum, eps, "native_batch_norm")
 
@@ -369,14 +391,53 @@ def native_batch_norm(
 def native_layer_norm(
     input: Any, normalized_shape: Sequence[int], weight: Tensor | None, bias: Tensor | None, eps: float
 ) -> Normalized:
-    """Return `layer_norm`, and the means and reciprocal deviations with axes of size 1."""
+    """Return `layer_norm`, and the means and reciprocal deviations with axes of size 1.
+
+    Args:
+        input: a tensor [..., *normalized_shape].
+        normalized_shape: sizes of the last axes.
+        weight: a tensor of that shape that multiplies the result, or None.
+        bias: a tensor of that shape that is added, or None.
+        eps: added to the variance.
+
+    Returns:
+        A named tuple of the result and the statistics.
+
+    Raises:
+        ShapeError: the last axes, the weight or the bias have other sizes.
+
+    Example:
+        >>> plait.native_layer_norm(plait.tensor([1.0, 3.0]), (2,), None, None, 0.0)[1:]
+        (tensor([2.]), tensor([1.]))
+    """
     return _layer_norm(input, normalized_shape, weight, bias, eps)
 
 
 def native_group_norm(
     input: Any, weight: Tensor | None, bias: Tensor | None, N: int, C: int, HxW: int, group: int, eps: float  # noqa: N803
 ) -> Normalized:  # fmt: skip
-    """Return `group_norm` of N examples, C channels and HxW elements of each, and its statistics [N, groups]."""
+    """Return `group_norm`, and the means and reciprocal deviations [N, groups].
+
+    Args:
+        input: a tensor [N, C, ...].
+        weight: a vector [C] that multiplies the result, or None.
+        bias: a vector [C] that is added, or None.
+        N: the number of examples.
+        C: the number of channels.
+        HxW: the number of elements of a channel.
+        group: how many groups the channels are divided into.
+        eps: added to the variance.
+
+    Returns:
+        A named tuple of the result and the statistics.
+
+    Raises:
+        ShapeError: the sizes are others, the groups do not divide the channels, or a vector does not fit.
+
+    Example:
+        >>> plait.native_group_norm(plait.tensor([[1.0, 3.0, 5.0, 9.0]]), None, None, 1, 4, 1, 2, 0.0)[1:]
+        (tensor([[2., 7.]]), tensor([[1.0000, 0.5000]]))
+    """
     x = floating(input, "native_group_norm")
     if (x.shape[0], x.shape[1], math.prod(x.shape[2:])) != (N, C, HxW):
         raise ShapeError(message("native_group_norm was told other sizes", f"shape {x.shape}", f"[{N}, {C}, {HxW}]"))
