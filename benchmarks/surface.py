@@ -1,7 +1,7 @@
 """Speed of the public functions at a million elements: plait, eager and `plait.jit`, beside PyTorch and `jax.jit`.
 
 Run as `python benchmarks/surface.py [pattern ...] [--quick] [--output FILE]`; patterns are parts of the names of cases
-(`surface_cases.py` holds the table). Of the peers those are measured that are installed.
+(`surface_cases.py` and `surface_networks.py` hold the table). Of the peers those are measured that are installed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-from surface_cases import CASES, Case, Names, inputs
+from surface_inputs import Case, Names, inputs
+from surface_networks import CASES
 
 import plait
 
@@ -96,8 +97,8 @@ class Jax:
         self.jax = jax = importlib.import_module("jax")
         jax.config.update("jax_enable_x64", True)
         modules = [importlib.import_module(f"jax.{m}") for m in ("numpy", "nn", "lax", "scipy.special", "random")]
-        self.names = Names(*modules)
-        self.names.special = modules[3]
+        self.names = Names(*modules, jax)
+        self.names.special, self.names.draws = modules[3:]
 
     def tensors(self, arrays: list[Any]) -> list[Any]:
         return [self.names.asarray(a) for a in arrays]
@@ -134,9 +135,11 @@ def check(case: Case, name: str, received: list[Any], expected: list[Any]) -> No
         if case.drawn:
             got, want = (np.array([a.mean(), a.std()]) for a in (got, want))
         scale = max(1e-30, float(np.abs(want[np.isfinite(want)]).max(initial=0)))
-        tolerance = (0.01 if case.drawn else case.tolerance) * scale
+        tolerance = (0.1 if case.drawn else case.tolerance) * scale
         wrong = ~((np.abs(got - want) <= tolerance) | (got == want) | (np.isnan(got) & np.isnan(want)))
-        assert not wrong.any(), f"{name}: {wrong.sum()} of {wrong.size} differ, as {got[wrong][0]} from {want[wrong][0]}"
+        assert not wrong.any(), (
+            f"{name}: {wrong.sum()} of {wrong.size} differ, as {got[wrong][0]} from {want[wrong][0]}"
+        )
 
 
 def measure(case: Case, contenders: dict[str, Any], rounds: int, turn: float) -> dict[str, tuple[float, float]]:

@@ -13,6 +13,8 @@ are functions from graph to graph. This file lists the public names; each folder
 
 from __future__ import annotations
 
+import sys as _sys
+
 import plait.prims as _prims  # registers every primitive
 from plait import fft, io, linalg, masked, nn, optim, random, signal, special
 from plait.core import errors, tree
@@ -66,6 +68,7 @@ from plait.sampling import (
 from plait.signal import bartlett_window, blackman_window, hamming_window, hann_window, istft, kaiser_window, stft
 from plait.tensor.absent import of_module as __getattr__  # says what to use for a name that is not here
 from plait.tensor.api import *
+from plait.tensor.arguments import guard as _guard
 from plait.tensor.autograd import (
     enable_grad,
     grad,
@@ -84,4 +87,5 @@ from plait.tensor.jit import jit
 from plait.tensor.lazy import sync
 from plait.tensor.transforms import checkpoint, custom_jvp, custom_vjp, vmap
 
+_guard(fft, linalg, masked, nn.functional, random, signal, signal.windows, special, _sys.modules[__name__])
 __version__ = "0.1.0"

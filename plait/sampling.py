@@ -6,6 +6,7 @@ The state is a tensor, so that `jit` notices that a function reads and advances 
 from __future__ import annotations
 
 import contextlib
+import inspect
 import secrets
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,10 +14,9 @@ from typing import Any
 import numpy as np
 
 from plait import random
-from plait.core.dtype import as_dtype, int64, uint32
+from plait.core.dtype import as_dtype, float32, int64, uint32
 from plait.core.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeError, message
 from plait.core.primitive import P
-from plait.random.basic import float_dtype
 from plait.tensor.converting import astype
 from plait.tensor.creation import asarray, check_device
 from plait.tensor.functions import limits_of
@@ -174,7 +174,7 @@ def fork_rng(enabled: bool = True) -> Iterator[None]:
         >>> with plait.fork_rng():
         ...     inside = plait.rand(2)
         >>> plait.equal(inside, plait.rand(2))
-        tensor([ True,  True])
+        tensor([True, True])
     """
     state = default_generator.get_state()
     try:
@@ -229,7 +229,7 @@ def rand(
     *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, generator: Generator | None = None
 ) -> Tensor:
     check_device(device)
-    return _drawn(random.uniform(_next(generator), new_shape(size), float_dtype(dtype)), requires_grad)
+    return _drawn(random.uniform(_next(generator), new_shape(size), dtype or float32), requires_grad)
 
 
 @_documented("Draw from the standard normal distribution.", _SIZES, "float32", "randn(2, 3, generator=generator)")
@@ -237,7 +237,7 @@ def randn(
     *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, generator: Generator | None = None
 ) -> Tensor:
     check_device(device)
-    return _drawn(random.normal(_next(generator), new_shape(size), float_dtype(dtype)), requires_grad)
+    return _drawn(random.normal(_next(generator), new_shape(size), dtype or float32), requires_grad)
 
 
 @_documented("Draw uniformly from [0, 1).", _LIKE, "that of `input`", "rand_like(plait.zeros(2, 3))")
@@ -347,7 +347,7 @@ def normal(
     given = [v for v in (mean, std) if isinstance(v, Tensor)]
     kind = dtype or next((v.dtype for v in given), None)
     shape = new_shape((size,)) if size is not None else np.broadcast_shapes(*[v.shape for v in given])
-    return random.normal(_next(generator), shape, float_dtype(kind)) * std + mean
+    return random.normal(_next(generator), shape, kind or float32) * std + mean
 
 
 def bernoulli(input: Any, p: Any = None, generator: Generator | None = None) -> Tensor:
@@ -430,6 +430,9 @@ def _fills(summary: str, call: str) -> Callable[[Any], Any]:
             return copy_(self, draw(_next(generator), self, *args, **kwargs))
 
         method.__name__ = method.__qualname__ = draw.__name__
+        drawn_by = list(inspect.signature(draw).parameters.values())[1:]
+        source = inspect.Parameter("generator", inspect.Parameter.KEYWORD_ONLY, default=None)
+        method.__signature__ = inspect.Signature([*drawn_by, source])  # type: ignore[attr-defined]
         method.__doc__ = f"{summary}; returns the tensor.\n\nExample:\n    >>> plait.zeros(2).{call}.shape\n    (2,)\n"
         return method
 

@@ -17,6 +17,7 @@ from plait.core.primitive import PRIMITIVES, P
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+REFERENCE = sorted((ROOT / "docs" / "reference").glob("*.md"))
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
@@ -63,7 +64,7 @@ def test_page(page):
             exec(compile("\n" * line + code, str(page), "exec"), names)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+@pytest.mark.parametrize("page", [*PAGES, *REFERENCE], ids=lambda p: str(p.relative_to(ROOT)))
 def test_links(page):
     for target in LINK.findall(page.read_text(encoding="utf-8")):
         if "://" not in target:
@@ -86,10 +87,24 @@ def test_every_folder_says_what_it_is_for():
         assert module.__doc__, f"{name} has no docstring"
 
 
-def test_primitive_table_is_current():
-    path = ROOT / "tools" / "primitive_table.py"
-    specification = importlib.util.spec_from_file_location("primitive_table", path)
+def tool_of(name):
+    specification = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
     tool = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(tool)
+    return tool
+
+
+def test_reference_is_current():
+    tool = tool_of("reference")
+    wanted = tool.pages()
+    assert sorted(wanted) == REFERENCE, "docs/reference has other pages: run python tools/reference.py"
+    for path, text in wanted.items():
+        assert path.read_text(encoding="utf-8") == text, f"{path.name} is out of date: run python tools/reference.py"
+    known = {name for name, _ in tool.public_functions()}
+    assert known >= {name for names in tool.OTHER_NAMES.values() for name in names}
+
+
+def test_primitive_table_is_current():
+    tool = tool_of("primitive_table")
     current = (ROOT / "docs" / "primitives.md").read_text(encoding="utf-8")
     assert current == tool.page(), "docs/primitives.md is out of date: run python tools/primitive_table.py"

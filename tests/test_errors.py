@@ -93,7 +93,7 @@ OPERATORS: list[Case] = [
     (lambda: iter(t(1.0)), ArgumentTypeError, r"cannot be iterated over"),
     (lambda: changes(t([1.0]), x), ArgumentError, r"in place cannot change the shape.*Received: \(2, 3\)"),
     (lambda: changes(t([1]), 1.5), ArgumentError, r"in place cannot store its result.*float32. Expected: int64"),
-    (lambda: v.to("cuda"), ArgumentError, r"Unknown device. Received: cuda. Expected: cpu"),
+    (lambda: v.to("cuda"), ArgumentError, r"Unknown device. Received: 'cuda'. Expected: \"cpu\""),
     (lambda: v.to("float99"), DTypeError, r"Unknown dtype. Received: 'float99'"),
 ]
 

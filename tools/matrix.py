@@ -9,17 +9,23 @@ a pattern, without writing the page). Fails when a law does not hold, and lists 
 from __future__ import annotations
 
 import fnmatch
+import multiprocessing
 import sys
 import warnings
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "matrix.md"
 sys.path.insert(0, str(ROOT))
 
+import plait  # noqa: E402
 from plait.core.primitive import PRIMITIVES, Domain, Primitive, Waived  # noqa: E402
 from plait.testing import surface  # noqa: E402
 
+COLUMNS = [*surface.LAWS, *surface.DTYPES]
 INTRODUCTION = """\
 # What is tested
 
@@ -61,53 +67,72 @@ def _slot(primitive: Primitive, slot: str, reasons: Reasons) -> str:
     return reasons(value.reason) if isinstance(value, Waived) else "+"
 
 
-def function_row(name: str, reasons: Reasons, failures: list[str]) -> str:
-    """Check the laws of one function; returns its row."""
+@dataclass
+class Checked:
+    """What the checks of one function found: in each cell a text, or the reason why there is nothing to check."""
+
+    name: str
+    cells: list[str | Exception] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+    def add(self, what: str, check: Callable[[], str]) -> None:
+        """Run a check, which returns the text of its cell."""
+        try:
+            self.cells.append(check())
+        except surface.Inapplicable as reason:
+            self.cells.append(surface.Inapplicable(str(reason)))
+        except Exception as error:  # whatever a law raises is a failure of the function
+            self.cells.append("fails")
+            self.failures.append(f"{self.name}: {what}: {type(error).__name__}: {str(error)[:200]}")
+
+
+def checked(name: str) -> Checked:
+    """Check the laws of one function."""
+    warnings.simplefilter("ignore")
+    found = Checked(name)
     try:
         sample = surface.sample_of(name)
+    except surface.Undocumented as lack:
+        found.failures.append(f"{name}: {lack}")
+        return found
     except surface.Inapplicable as reason:
-        if str(reason) == "no example":
-            failures.append(f"{name}: no example in its docstring")
-        cells = ["+", *[reasons(str(reason))] * (len(surface.LAWS) + len(surface.DTYPES) - 1)]
-        return f"| `{name}` | " + " | ".join(cells) + " |"
-    cells = []
+        found.cells += ["+", *[reason] * (len(COLUMNS) - 1)]
+        return found
     for law in surface.LAWS:
-        cells.append(_cell(name, law, lambda law=law: surface.check(law, sample) or "+", reasons, failures))
+        found.add(law, lambda law=law: surface.check(law, sample) or "+")  # type: ignore[misc]
     for family in surface.DTYPES:
-        cells.append(_cell(name, family, lambda f=family: " ".join(surface.check_dtypes(sample, f)), reasons, failures))
-    return f"| `{name}` | " + " | ".join(cells) + " |"
-
-
-def _cell(name: str, what: str, law: object, reasons: Reasons, failures: list[str]) -> str:
-    try:
-        return law()  # type: ignore[operator, no-any-return]
-    except surface.Inapplicable as reason:
-        return reasons(str(reason))
-    except Exception as error:  # noqa: BLE001 - whatever a law raises is a failure of the function
-        failures.append(f"{name}: {what}: {type(error).__name__}: {str(error)[:200]}")
-        return "fails"
+        found.add(family, lambda family=family: " ".join(surface.check_dtypes(sample, family)))  # type: ignore[misc]
+    return found
 
 
 def main(patterns: list[str]) -> int:
     """Check, and write the page if all functions were checked and nothing failed; returns the exit status."""
-    warnings.simplefilter("ignore")
-    reasons, failures = Reasons(), []
-    columns = [*surface.LAWS, *surface.DTYPES]
-    primitives = primitive_rows(reasons)
-    rows = []
-    for name, _ in surface.public_functions():
-        if not patterns or any(fnmatch.fnmatch(name, p) for p in patterns):
-            known = len(failures)
-            rows.append(function_row(name, reasons, failures))
-            print(*failures[known:], sep="\n", end="\n" * (len(failures) > known), flush=True)
-    print(f"{len(rows)} functions, {len(failures)} failures")
+    names = [name for name, _ in surface.public_functions()]
+    names = [name for name in names if not patterns or any(fnmatch.fnmatch(name, p) for p in patterns)]
+    found = []
+    with ProcessPoolExecutor(plait.get_num_threads(), multiprocessing.get_context("spawn")) as pool:
+        for one in pool.map(checked, names, chunksize=8):
+            found.append(one)
+            print(*one.failures, sep="\n", end="\n" * bool(one.failures), flush=True)
+    failures = sum(len(one.failures) for one in found)
+    print(f"{len(found)} functions, {failures} failures")
     if not patterns and not failures:
-        table = [f"| Function | {' | '.join(columns)} |", "|" + " --- |" * (len(columns) + 1), *rows]
-        notes = [f"{number}. {text}" for text, number in reasons.numbers.items()]
-        parts = [INTRODUCTION, "## Functions", "", *table, "", "## Primitives", "", *primitives, "", "## Reasons", ""]
-        PAGE.write_text("\n".join([*parts, *notes, ""]), encoding="utf-8")
+        PAGE.write_text(page(found), encoding="utf-8")
         print(f"wrote {PAGE.relative_to(ROOT)}")
     return bool(failures)
+
+
+def page(found: list[Checked]) -> str:
+    """Return the text of the page."""
+    reasons = Reasons()
+    primitives = primitive_rows(reasons)
+    table = [f"| Function | {' | '.join(COLUMNS)} |", "|" + " --- |" * (len(COLUMNS) + 1)]
+    for one in found:
+        cells = [reasons(str(cell)) if isinstance(cell, Exception) else cell for cell in one.cells]
+        table.append(f"| `{one.name}` | " + " | ".join(cells) + " |")
+    notes = [f"{number}. {text}" for text, number in reasons.numbers.items()]
+    parts = [INTRODUCTION, "## Functions", "", *table, "", "## Primitives", "", *primitives, "", "## Reasons", ""]
+    return "\n".join([*parts, *notes, ""])
 
 
 if __name__ == "__main__":

@@ -26,9 +26,12 @@ sys.path.insert(0, str(ROOT))
 import plait  # noqa: E402
 from plait.testing.surface import NAMESPACES, module_of, public_functions  # noqa: E402
 
-# where the peers keep what plait keeps in a namespace
+# where the peers keep what plait keeps in a namespace; the first place that has a name counts
 PLACES = {
-    "plait": {"NumPy": ("numpy",), "PyTorch": ("torch", "torch.func"), "JAX": ("jax.numpy", "jax", "jax.lax")},
+    "plait": {
+        "NumPy": ("numpy",), "PyTorch": ("torch", "torch.func", "torch.nn.functional"),
+        "JAX": ("jax.numpy", "jax", "jax.lax", "jax.nn"),
+    },
     "plait.linalg": {"NumPy": ("numpy.linalg",), "PyTorch": ("torch.linalg",), "JAX": ("jax.numpy.linalg",)},
     "plait.fft": {"NumPy": ("numpy.fft",), "PyTorch": ("torch.fft",), "JAX": ("jax.numpy.fft",)},
     "plait.special": {"NumPy": ("scipy.special",), "PyTorch": ("torch.special",), "JAX": ("jax.scipy.special",)},
@@ -37,33 +40,57 @@ PLACES = {
     "plait.random": {"NumPy": ("numpy.random",), "PyTorch": (), "JAX": ("jax.random",)},
     "plait.nn.functional": {"NumPy": (), "PyTorch": ("torch.nn.functional",), "JAX": ("jax.nn", "jax.numpy")},
 }  # fmt: skip
-# peers' functions of another name
-OTHER_NAMES = {
+_ARRAYS = {
+    "plait.cat": "concatenate", "plait.permute": "permute_dims", "plait.clamp": "clip", "plait.mul": "multiply",
+    "plait.sub": "subtract", "plait.div": "divide", "plait.neg": "negative", "plait.mm": "matmul",
+    "plait.bmm": "matmul", "plait.unsqueeze": "expand_dims", "plait.gather": "take_along_axis",
+    "plait.take_along_dim": "take_along_axis",
+    "plait.movedim": "moveaxis", "plait.broadcast_tensors": "broadcast_arrays", "plait.eq": "equal",
+    "plait.ne": "not_equal", "plait.lt": "less", "plait.le": "less_equal", "plait.gt": "greater",
+    "plait.ge": "greater_equal", "plait.repeat_interleave": "repeat", "plait.index_select": "take",
+    "plait.tensor_split": "array_split", "plait.unbind": "unstack", "plait.swapdims": "swapaxes",
+    "plait.flatten": "ravel", "plait.view": "reshape", "plait.expand": "broadcast_to", "plait.tensor": "array",
+    "plait.clone": "copy", "plait.select": None, "plait.split": None,
+}  # fmt: skip
+# peers' functions of another name; None where the function of the same name does something else
+OTHER_NAMES: dict[str, dict[str, str | None]] = {
     "NumPy": {
-        "plait.cat": "concatenate", "plait.concat": "concatenate", "plait.permute": "transpose",
-        "plait.permute_dims": "transpose", "plait.clamp": "clip", "plait.amax": "max", "plait.amin": "min",
-        "plait.mul": "multiply", "plait.sub": "subtract", "plait.div": "divide", "plait.neg": "negative",
-        "plait.mm": "matmul", "plait.bmm": "matmul", "plait.unsqueeze": "expand_dims", "plait.topk": "partition",
-        "plait.masked_select": "extract", "plait.cumulative_sum": "cumsum", "plait.cumulative_prod": "cumprod",
-        "plait.gather": "take_along_axis", "plait.broadcast_tensors": "broadcast_arrays", "plait.eq": "equal",
-        "plait.ne": "not_equal", "plait.lt": "less", "plait.le": "less_equal", "plait.gt": "greater",
-        "plait.ge": "greater_equal", "plait.erf": None, "plait.movedim": "moveaxis", "plait.logical_not": "logical_not",
-        "plait.repeat_interleave": "repeat", "plait.index_select": "take", "plait.histc": "histogram",
+        **_ARRAYS, "plait.masked_select": "extract", "plait.histc": "histogram", "plait.from_numpy": "asarray",
+        "plait.trapz": "trapezoid", "plait.ger": "outer", "plait.erf": "scipy.special.erf",
+        "plait.erfc": "scipy.special.erfc", "plait.erfinv": "scipy.special.erfinv",
+        "plait.lgamma": "scipy.special.gammaln", "plait.digamma": "scipy.special.digamma",
+        "plait.logsumexp": "scipy.special.logsumexp", "plait.softmax": "scipy.special.softmax",
+        "plait.log_softmax": "scipy.special.log_softmax", "plait.sigmoid": "scipy.special.expit",
+        "plait.logit": "scipy.special.logit", "plait.linalg.expm": "scipy.linalg.expm",
+        "plait.linalg.kron": "numpy.kron", "plait.load": "safetensors.numpy.load_file",
+        "plait.save": "safetensors.numpy.save_file",
     },
     "PyTorch": {
-        "plait.grad": "torch.func.grad", "plait.astype": "torch.Tensor.to", "plait.permute_dims": "permute",
-        "plait.concat": "cat", "plait.expand_dims": "unsqueeze", "plait.broadcast_arrays": "broadcast_tensors",
-        "plait.cumulative_sum": "cumsum", "plait.cumulative_prod": "cumprod", "plait.take_along_axis": "take_along_dim",
-        "plait.bitwise_invert": "bitwise_not", "plait.matrix_transpose": "torch.Tensor.mT", "plait.power": "pow",
-        "plait.unique_values": "unique", "plait.jit": "torch.compile", "plait.load": "safetensors.torch.load_file",
+        "plait.astype": "torch.Tensor.to", "plait.permute_dims": "permute", "plait.expand_dims": "unsqueeze",
+        "plait.broadcast_arrays": "broadcast_tensors", "plait.cumulative_sum": "cumsum",
+        "plait.cumulative_prod": "cumprod", "plait.take_along_axis": "take_along_dim",
+        "plait.bitwise_invert": "bitwise_not", "plait.invert": "bitwise_not",
+        "plait.left_shift": "bitwise_left_shift", "plait.right_shift": "bitwise_right_shift",
+        "plait.matrix_transpose": "torch.Tensor.mT", "plait.unique_values": "unique",
+        "plait.repeat": "repeat_interleave",
+        "plait.equal": "eq", "plait.unstack": "unbind", "plait.mod": "remainder", "plait.fabs": "abs",
+        "plait.rint": "round", "plait.conjugate": "conj", "plait.degrees": "rad2deg", "plait.radians": "deg2rad",
+        "plait.vecdot": "torch.linalg.vecdot", "plait.expand": "torch.Tensor.expand", "plait.view": "torch.Tensor.view",
+        "plait.expand_as": "torch.Tensor.expand_as", "plait.view_as": "torch.Tensor.view_as",
+        "plait.reshape_as": "torch.Tensor.reshape_as", "plait.sum_to_size": "torch.Tensor.sum_to_size",
+        "plait.fork_rng": "torch.random.fork_rng", "plait.log_sigmoid": "torch.nn.functional.logsigmoid",
+        "plait.swish": "torch.nn.functional.silu", "plait.slice": None, "plait.pad": None,
+        "plait.linalg.expm": "matrix_exp", "plait.linalg.kron": "torch.kron", "plait.linalg.outer": "torch.outer",
+        "plait.linalg.tensordot": "torch.tensordot", "plait.linalg.matrix_transpose": "torch.Tensor.mT",
+        "plait.jit": "torch.compile", "plait.load": "safetensors.torch.load_file",
         "plait.save": "safetensors.torch.save_file", "plait.checkpoint": "torch.utils.checkpoint.checkpoint",
     },
     "JAX": {
-        "plait.custom_jvp": "jax.custom_jvp", "plait.cat": "concatenate", "plait.concat": "concat",
-        "plait.cond": "jax.lax.cond", "plait.mm": "matmul", "plait.bmm": "matmul", "plait.gather": "take_along_axis",
-        "plait.topk": "jax.lax.top_k", "plait.clamp": "clip", "plait.unsqueeze": "expand_dims", "plait.mul": "multiply",
-        "plait.sub": "subtract", "plait.div": "divide", "plait.neg": "negative", "plait.permute": "permute_dims",
-        "plait.checkpoint": "jax.checkpoint", "plait.index_select": "take", "plait.repeat_interleave": "repeat",
+        **_ARRAYS, "plait.topk": "jax.lax.top_k", "plait.logsigmoid": "jax.nn.log_sigmoid",
+        "plait.logsumexp": "jax.nn.logsumexp", "plait.erfinv": "jax.scipy.special.erfinv",
+        "plait.linalg.expm": "jax.scipy.linalg.expm", "plait.linalg.kron": "jax.numpy.kron",
+        "plait.load": "safetensors.flax.load_file", "plait.save": "safetensors.flax.save_file", "plait.scatter": None,
+        "plait.scatter_add": None, "plait.slice": None, "plait.nn.functional.pad": None,
     },
 }  # fmt: skip
 
@@ -78,6 +105,10 @@ def collect_peers() -> None:
                 if callable(getattr(_imported(place), name, None)):
                     found.setdefault(peer, {})[full_name] = f"{place}.{name}"
                     break
+    for peer, names in OTHER_NAMES.items():
+        for full_name, name in names.items():
+            if name is not None and not _exists(_in_full(full_name, peer, name)):
+                print(f"{peer} has no {name}: see OTHER_NAMES of {full_name}")
     PEERS.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
@@ -89,14 +120,26 @@ def _imported(place: str) -> Any:
         return getattr(importlib.import_module(parent), name, None)
 
 
+def _exists(full_name: str) -> bool:
+    """Whether a peer that is installed here has this name; one that is not is believed."""
+    place, _, name = full_name.rpartition(".")
+    try:
+        return hasattr(_imported(place), name)
+    except ImportError:
+        return True
+
+
+def _in_full(full_name: str, peer: str, name: str) -> str:
+    return name if "." in name else f"{PLACES[full_name.rpartition('.')[0]][peer][0]}.{name}"
+
+
 def peer_names(full_name: str, known: dict[str, dict[str, str]]) -> str:
     """Return a line that names the function in NumPy, PyTorch and JAX, as far as they have it."""
     parts = []
     for peer in ("NumPy", "PyTorch", "JAX"):
-        name = known.get(peer, {}).get(full_name) or OTHER_NAMES[peer].get(full_name)
+        name = OTHER_NAMES[peer].get(full_name, known.get(peer, {}).get(full_name))
         if name:
-            places = PLACES[full_name.rpartition(".")[0]][peer]
-            parts.append(f"{peer} `{name if '.' in name else f'{places[0]}.{name}'}`")
+            parts.append(f"{peer} `{_in_full(full_name, peer, name)}`")
     return " · ".join(parts)
 
 
@@ -114,14 +157,17 @@ def sections(namespace: str) -> Iterator[tuple[str, Callable[..., Any], list[str
         yield first, function, [n for n in names[key] if n != first]
 
 
+GENERATED = "Generated from the docstrings by `python tools/reference.py`; the tests run every example."
+
+
 def page(namespace: str, known: dict[str, dict[str, str]]) -> str:
     """Return the text of the page of a namespace."""
     module = module_of(namespace)
-    lines = [f"# {namespace}", "", f"{(module.__doc__ or '').strip().splitlines()[0]}", ""]
-    lines += ["Generated from the docstrings by `python tools/reference.py`; the tests run every example.", ""]
-    for name, function, aliases in sorted(sections(namespace), key=lambda s: s[0]):
-        lines += [f"## {name}", "", "```python", f"{name}{_signature(function)}", "```", ""]
-        lines += [_markdown(inspect.cleandoc(function.__doc__ or "")), ""]
+    entries = sorted(sections(namespace), key=lambda s: s[0])
+    lines = [f"# {namespace}", "", f"{(module.__doc__ or '').strip().splitlines()[0]}", "", GENERATED, ""]
+    lines += _links({n: name for name, _, aliases in entries for n in (name, *aliases)})
+    for name, function, aliases in entries:
+        lines += _entry(name, f"{name}{_signature(function)}", function)
         if aliases:
             lines += ["Also called " + ", ".join(f"`{a}`" for a in aliases) + ".", ""]
         peers = peer_names(name, known)
@@ -130,15 +176,55 @@ def page(namespace: str, known: dict[str, dict[str, str]]) -> str:
     return "\n".join(lines)
 
 
-def _signature(function: Callable[..., Any]) -> str:
+def _links(headings: dict[str, str]) -> list[str]:
+    """Return links from names to headings of the page, whose anchors are their words in lower case, without dots."""
+    shown = [f"[{n.rpartition('.')[2]}](#{headings[n].lower().replace('.', '')})" for n in sorted(headings)]
+    return [*textwrap.wrap(" · ".join(shown), 120, break_long_words=False, break_on_hyphens=False), ""]
+
+
+def _entry(name: str, code: str, documented: Any) -> list[str]:
+    return [f"## {name}", "", "```python", code, "```", "", _markdown(inspect.getdoc(documented) or ""), ""]
+
+
+def tensor_page() -> str:
+    """Return the page of what tensors have beside the functions of `plait` as methods."""
+    names = [n for n in sorted(dir(plait.Tensor)) if not n.startswith("_")]
+    members = {n: inspect.getattr_static(plait.Tensor, n) for n in names}
+    public = {full_name for full_name, _ in public_functions()}
+    functions = {n for n in names if f"plait.{n}" in public and not isinstance(members[n], property)}
+    in_place = [n for n in names if n.endswith("_") and n[:-1] in members and n not in functions]
+    own = [n for n in names if n not in functions and n not in in_place]
+    fixed = [n for n in own if FIXED in (inspect.getdoc(members[n]) or "")]
+    own = [n for n in own if n not in fixed]
+    lines = ["# plait.Tensor", "", "The attributes and methods that are no functions of `plait`.", "", GENERATED, ""]
+    lines += _links({f"Tensor.{n}": f"Tensor.{n}" for n in own})
+    for title, text, listed in (
+        ("Methods that are functions too", "`x.name(...)` is `plait.name(x, ...)`, in PyTorch's form where the "
+         "[two forms](../names.md#two-meanings-of-one-name) differ; see [functions](functions.md).", functions),
+        ("Methods that write in place", "They write the result of the method without the underscore to the tensor, and "
+         "return it.", in_place),
+        ("Attributes that never change", "They are there for code that asks; tensors are dense values in the memory of "
+         "the CPU.", fixed),
+    ):  # fmt: skip
+        marked = [f"`{n}`" for n in sorted(listed)]
+        lines += [f"## {title}", "", *textwrap.wrap(text, 120), "", *textwrap.wrap(" ".join(marked), 120), ""]
+    for name in own:
+        member = members[name]
+        code = f"x.{name}" if isinstance(member, property) else f"x.{name}{_signature(member, is_method=True)}"
+        lines += _entry(f"Tensor.{name}", code, member)
+    return "\n".join(lines)
+
+
+def _signature(function: Callable[..., Any], is_method: bool = False) -> str:
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):
         return "(...)"
-    plain = [p.replace(annotation=inspect.Parameter.empty) for p in signature.parameters.values()]
+    plain = [p.replace(annotation=inspect.Parameter.empty) for p in signature.parameters.values()][is_method:]
     return re.sub(r" at 0x[0-9a-f]+", "", str(signature.replace(parameters=plain, return_annotation=signature.empty)))
 
 
+FIXED = "tensors of plait are dense values in the memory of the CPU"
 _ENTRY = re.compile(r"^    (\*{0,2}\w+): ")
 
 
@@ -173,8 +259,11 @@ def pages() -> dict[Path, str]:
     made = {
         FOLDER / f"{n.removeprefix('plait.') if n != 'plait' else 'functions'}.md": page(n, known) for n in NAMESPACES
     }
+    made[FOLDER / "Tensor.md"] = tensor_page()
     index = ["# Reference", "", f"plait {plait.__version__}: every public function, by namespace.", ""]
-    index += [f"- [{path.stem}]({path.name})" for path in made]
+    for path, text in made.items():
+        title, _, summary = text.splitlines()[:3]
+        index.append(f"- [{title.removeprefix('# ')}]({path.name}): {summary}")
     return {**made, FOLDER / "index.md": "\n".join([*index, ""])}
 
 
@@ -182,6 +271,7 @@ if __name__ == "__main__":
     if "--peers" in sys.argv:
         collect_peers()
     FOLDER.mkdir(exist_ok=True)
-    for path, text in pages().items():
+    written = pages()
+    for path, text in written.items():
         path.write_text(text, encoding="utf-8")
-    print(f"wrote {len(pages())} pages in {FOLDER.relative_to(ROOT)}")
+    print(f"wrote {len(written)} pages in {FOLDER.relative_to(ROOT)}")

@@ -38,6 +38,7 @@ class Fuser:
         self.groups: list[Group] = []
         self.evaluated: dict[Node, list[Group]] = {}
         self.consumers: dict[Node, list[tuple[Node, int]]] = {}
+        self.seen_through: dict[Node, Node | None] = {}  # members without a map: the view that moves them
         self.order = [n for n in toposort(outputs, stop) if not stop(n)]
         for node in self.order:
             for position, i in enumerate(node.inputs):
@@ -208,6 +209,8 @@ class Fuser:
         if node not in self.wanted and groups and self.inlinable(node, readers):
             for group, maps in readers.items():
                 self.join(node, group, maps[0] if all(m == maps[0] for m in maps) else None)
+            if len(readers) == 1:
+                self.seen_through[node] = self.view_before(node, groups[0])
             return
         for group, maps in readers.items():
             if self.open(group) and self.comes_before(group, groups) and self.storable(group, node, maps):
@@ -255,7 +258,25 @@ class Fuser:
         ((group, maps),) = readers.items()
         if len(set(maps)) == 1 and maps[0] is not None:
             return node.prim.name in CHEAP or self.hoistable(group, maps[0])
+        view = self.view_before(node, group)
+        if view is not None and (node.prim.name in CHEAP or self.hoistable(group, group.members[view] or ())):
+            return True
         return len(maps) == 1 and self.read_once(node)
+
+    def view_before(self, node: Node, group: Group) -> Node | None:
+        """The view that lies in the group's space through which all reads of `node` pass, at one index.
+
+        Between the node and that view are elementwise operations of its shape and views that repeat no element.
+        """
+        found = set()
+        for c, _ in self.consumers[node]:
+            is_same_shape = c.prim.kind == "elementwise" and c.shape == node.shape
+            is_moved_once = c.prim.kind == "view" and c.prim.name in INJECTIVE and len(c.inputs) == 1
+            if not is_same_shape and not is_moved_once:
+                return None
+            is_placed = group.members.get(c) is not None
+            found.add(self.seen_through.get(c) if not is_placed else c if is_moved_once else None)
+        return found.pop() if len(found) == 1 else None
 
     def is_whole_input(self, group: Group, node: Node) -> bool:
         """Whether the anchor's own loops read `node`, directly or through views."""

@@ -24,9 +24,10 @@ from plait.ir.loop import Buffer, Expr, Index, Kernel, Value, binary, const, is_
 
 WORK_PER_THREAD = 16384  # elements worth waking another thread for
 BLOCK = 16384  # elements of an operand that one task joins
-NARROW = 16  # elements of a row of a concatenation below which its rows are in vector lanes
+NARROW = 16  # elements of a row, of a reduction or concatenation, below which its rows are in vector lanes
 FEW = 64  # rows of a concatenation below which each operand has loops of its own
 STRIP = 16  # elements of the last axis that are done together where memory is read across it,
+COLUMNS = 64  # columns that one task of a reduction across them takes
 TILE = 256  # and of the axis along which that memory is contiguous
 
 
@@ -354,17 +355,48 @@ class _Lowering:
         runs = self.runs(axes)
         inner = [r for r in runs if r[0] in axes]
         outer = [r for r in runs if r[0] not in axes]
-        if not inner or runs[-1] is inner[-1]:
-            work = self.extent([a for r in inner for a in r])
+        work = self.extent([a for r in inner for a in r])
+        is_short = isinstance(work, int) and work < NARROW and len(outer) == 1  # lanes across: they would be empty
+        if not inner or (runs[-1] is inner[-1] and not is_short):
             with self.outer_loop(outer, work) as at:
                 self.row(at, inner, vector=True)
+        elif self.is_plain_reduction() and not is_short:
+            self.across(outer, inner)
         elif len(outer) == 1:
-            work = self.extent([a for r in inner for a in r])
             with self.outer_loop(outer, work, lanes=True) as at:
                 self.row(at, inner, vector=False)
         else:
             with self.outer_loop(outer[:-1], 256) as at, self.builder.vector(0, self.extent(outer[-1])) as j:
                 self.row([*at, (outer[-1], j)], inner, vector=False)
+
+    def across(self, outer: list[list[int]], inner: list[list[int]]) -> None:
+        """Reduce strips of columns: memory is read along the rows, and the totals of the strip stay in the cache."""
+        width = self.extent(outer[-1])
+        strips = const(width + (COLUMNS - 1)) // COLUMNS
+        counts = [*[self.extent(r) for r in outer[:-1]], strips]
+        tasks = self.extent([a for r in outer[:-1] for a in r]) * strips
+        work = self.extent([a for r in inner for a in r])
+        grain = max(1, WORK_PER_THREAD // (work * COLUMNS)) if isinstance(work, int) and work else 1
+        ((level),) = self.levels()
+        with self.builder.parallel(tasks, grain=grain) as p:
+            *places, strip = unflatten_index(p, counts)
+            low = const(strip) * COLUMNS
+            high = binary("min", low + COLUMNS, const(width))
+            totals = [self.builder.stack(node.dtype.compute, COLUMNS) for node in level]
+            for node, total in zip(level, totals, strict=True):
+                with self.builder.vector(0, high - low) as j:
+                    self.builder.store(total, j, identity_value(node.prim.lower, node.dtype.compute))
+            at = list(zip(outer[:-1], places, strict=True))
+            with self.builder.loops([self.extent(r) for r in inner]) as counters, self.builder.vector(low, high) as j:
+                index = self.place([*at, (outer[-1], j), *zip(inner, counters, strict=True)])
+                for node, total in zip(level, totals, strict=True):
+                    value = self.evaluator.read(node.inputs[0], index)
+                    combined = binary(node.prim.lower, self.builder.load(total, j - low), const(value))
+                    self.builder.store(total, j - low, combined)
+            with self.builder.vector(low, high) as j:
+                for node, total in zip(level, totals, strict=True):
+                    self.evaluator.bind(node, self.builder.load(total, j - low))
+                self.store(self.group.outputs, self.place([*at, (outer[-1], j)]))
 
     def row(self, at: list[Any], inner: list[list[int]], vector: bool) -> None:
         """One row: its reductions level by level, then what is stored per row, then per element."""
@@ -383,6 +415,14 @@ class _Lowering:
         if by_element:
             with self.inner_loops(inner, vector) as counters:
                 self.store(by_element, self.place([*at, *zip(inner, counters, strict=True)]))
+
+    def is_plain_reduction(self) -> bool:
+        """Whether the group has one level of reductions, of real numbers, and stores only what rows have one of."""
+        reductions = [n for n in self.group.members if n.prim.kind == "reduce"]
+        return (
+            len(self.levels()) == 1 and not any(n.dtype.is_complex for n in reductions)
+            and all(map(self.is_row, self.group.outputs))
+        )  # fmt: skip
 
     def is_row(self, node: Node) -> bool:
         """Whether a value is stored once for each row."""

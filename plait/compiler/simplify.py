@@ -165,6 +165,16 @@ def _slice(node: Node) -> Node:
     return node.inputs[0] if node.inputs[0].aval is node.aval else node
 
 
+def _dot_general(node: Node) -> Node:
+    """Write a scalar product as a sum of products, which spreads over threads."""
+    (a, b), (first, second) = node.inputs, node.params["contract"]
+    if node.shape or not first or node.dtype.compute is not node.dtype or node.dtype.is_complex:
+        return node
+    order = tuple([second[first.index(k)] for k in range(a.ndim)])
+    product = P.mul(a, _transpose(P.transpose(b, permutation=order)))
+    return _reduce(P.reduce_sum(product, axes=tuple(range(a.ndim))))
+
+
 def _reduce(node: Node) -> Node:
     """Split a long reduction with few results into two, so that it spreads over threads in a fixed order."""
     (x,), axes = node.inputs, node.params["axes"]
@@ -213,6 +223,7 @@ _RULES: dict[str, Callable[[Node], Node]] = {
     "reshape": _reshape,
     "broadcast": _broadcast,
     "slice": _slice,
+    "dot_general": _dot_general,
     "reduce_sum": _reduce,
     "reduce_max": _reduce,
     "reduce_min": _reduce,

@@ -6,6 +6,9 @@ from collections.abc import Iterable
 from math import prod
 
 from plait.core.dtype import DType
+from plait.core.errors import ArgumentTypeError, ShapeError, message
+
+_MOST_BYTES = 1 << 63
 
 
 class Dim:
@@ -66,10 +69,24 @@ def aval(dtype: DType, shape: tuple[Size, ...] = ()) -> Aval:
     """Return the one `Aval` for this dtype and shape."""
     found = _INTERNED.get((dtype, shape))
     if found is None:
+        shape = _checked(dtype, shape)
         found = object.__new__(Aval)
         found.dtype, found.shape, found.ndim = dtype, shape, len(shape)
         found = _INTERNED.setdefault((dtype, shape), found)
     return found
+
+
+def _checked(dtype: DType, shape: tuple[Size, ...]) -> tuple[Size, ...]:
+    """Return a shape not seen before, its sizes plain integers; raise where none of the memory could hold it."""
+    if not all(isinstance(s, Dim) or hasattr(s, "__index__") for s in shape):
+        raise ArgumentTypeError(message("A shape is made of integers", shape, None, "pass e.g. (2, 3)"))
+    shape = tuple([s if isinstance(s, Dim) else s.__index__() for s in shape])
+    sizes = [s for s in shape if not isinstance(s, Dim)]
+    if min(sizes, default=0) < 0:
+        raise ShapeError(message("Sizes are not negative", shape, None, "-1 is understood by reshape only"))
+    if prod(max(s, 1) for s in sizes) * dtype.itemsize >= _MOST_BYTES:
+        raise ShapeError(message("A tensor has less than 2**63 bytes", f"{dtype} of shape {shape}", "smaller sizes"))
+    return shape
 
 
 def is_static(shape: Iterable[Size]) -> bool:

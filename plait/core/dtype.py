@@ -111,8 +111,8 @@ def as_dtype(value: Any) -> DType:
         return _BY_NAME[value]
     try:
         return _BY_NUMPY[np.dtype(value).newbyteorder("=")]
-    except (TypeError, KeyError):
-        text = message("Unknown dtype", repr(value), "one of " + ", ".join(_BY_NAME), "pass e.g. plait.float32")
+    except (TypeError, KeyError, ValueError):
+        text = message("Unknown dtype", repr(value)[:60], "one of " + ", ".join(_BY_NAME), "pass e.g. plait.float32")
         raise DTypeError(text) from None
 
 

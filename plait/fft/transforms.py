@@ -13,7 +13,7 @@ from plait.prims.fft import NORMS, threads
 from plait.runtime.host import thread_count
 from plait.tensor.families import both_names
 from plait.tensor.operators import scalar_node, single
-from plait.tensor.tensor import Tensor, axis_index, converted, wrap
+from plait.tensor.tensor import Tensor, axis_index, converted, integers, wrap
 
 threads[:] = [thread_count]
 
@@ -134,12 +134,13 @@ def _of_one(name: str, kind: str, hermitian: bool, summary: str, example: str) -
 def _of_many(name: str, kind: str, hermitian: bool, summary: str, example: str, default: Any = None) -> Any:
     def function(x: Any, s: Any = None, axes: Any = default, norm: str | None = None) -> Tensor:
         chosen, ndim = axes, single(x, name).ndim
+        lengths = None if s is None else integers(s, f"{name}: s")
         if chosen is None:
-            chosen = range(ndim) if s is None else range(-len(s), 0)
-        chosen = [chosen] if hasattr(chosen, "__index__") else list(chosen)
-        given = [None] * len(chosen) if s is None else [s] if hasattr(s, "__index__") else list(s)
+            chosen = range(ndim) if lengths is None else range(-len(lengths), 0)
+        chosen = integers(chosen, f"{name}: axes")
+        given = [None] * len(chosen) if lengths is None else lengths
         if len(given) != len(chosen):
-            raise ShapeError(message(f"{name}: one length for each axis", f"s={s}, axes {tuple(chosen)}"))
+            raise ShapeError(message(f"{name} takes one length for each axis", f"s={s}, axes {chosen}"))
         return _transformed(x, name, kind, hermitian, [None if n == -1 else n for n in given], chosen, norm)
 
     text = "all, or as many of the last as `s` has lengths" if default is None else "the last two"

@@ -244,7 +244,7 @@ def lstsq(x: Any, y: Any, rcond: Any = None, *, driver: str | None = None) -> Le
         raise ShapeError(message("lstsq takes matrices", f"shape {a.shape}", "(..., m, n)"))
     is_vectors = b.ndim == 1 or b.ndim == a.ndim - 1 and b.shape == a.shape[:-1]
     columns = P.reshape(b, shape=(*b.shape, 1)) if is_vectors else b
-    if columns.shape[-2] != a.shape[-2]:
+    if columns.ndim < 2 or columns.shape[-2] != a.shape[-2]:
         received = f"shapes {a.shape} and {b.shape}"
         raise ShapeError(message("lstsq: the shapes do not fit", received, "as many rows in both"))
     absolute, relative = tolerances(a, None, rcond)

@@ -360,7 +360,7 @@ def ormqr(x: Any, tau: Any, y: Any, left: bool = True, transpose: bool = False) 
                 [ 0.]])
     """
     packed, factors, other = operands("ormqr", x, tau, y)
-    if other.ndim < 2 or other.shape[-2 if left else -1] != packed.shape[-2]:
+    if min(packed.ndim, other.ndim) < 2 or other.shape[-2 if left else -1] != packed.shape[-2]:
         received = f"shapes {packed.shape} and {other.shape}"
         raise ShapeError(message("ormqr: the shapes do not fit", received, "(..., m, k) and (..., m, n)"))
     reflections = Reflections(packed, factors, "ormqr")

@@ -115,9 +115,19 @@ div = elementwise(
     transpose=linear_elementwise(lambda ct, x, y: ct / y, None),
     domain=elementwise_domain(NUMBERS, (-9, 9), (0.6, 4)), oracle="oracle.elementwise.div", flops=4,
 )  # fmt: skip
+
+
+def _quotient(rounding: Callable[[Node], Node], x: Node, y: Node) -> Node:
+    """Round x / y to an integer; a quotient of 16 bits could already have been rounded across one."""
+    if x.dtype.bits > 16:
+        return rounding(x / y)
+    ratio = P.convert(x, dtype=x.dtype.compute) / P.convert(y, dtype=x.dtype.compute)
+    return P.convert(rounding(ratio), dtype=x.dtype)
+
+
 rem = elementwise(
     "rem", binary_rule(REALS, "rem"), lambda x, y: binary("rem", x, y) if x.dtype.is_integer else math.rem(x, y),
-    jvp=partials(ONE, lambda z, x, y: -P.trunc(x / y)),
+    jvp=partials(ONE, lambda z, x, y: -_quotient(P.trunc, x, y)),
     domain=elementwise_domain(REALS, (-9, 9), (0.6, 4), smooth=False), oracle="numpy.fmod", flops=8,
 )  # fmt: skip
 
@@ -133,7 +143,7 @@ def _mod(x: Expr, y: Expr) -> Expr:
 
 
 mod = elementwise(
-    "mod", binary_rule(REALS, "mod"), _mod, jvp=partials(ONE, lambda z, x, y: -P.floor(x / y)),
+    "mod", binary_rule(REALS, "mod"), _mod, jvp=partials(ONE, lambda z, x, y: -_quotient(P.floor, x, y)),
     domain=elementwise_domain(REALS, (-9, 9), (0.6, 4), smooth=False), oracle="numpy.remainder", flops=10,
 )  # fmt: skip
 

@@ -10,7 +10,8 @@ from plait.core.dtype import COMPLEXES, FLOATS, INTEGERS, DType
 from plait.core.errors import ShapeError, message
 from plait.core.graph import Node, full
 from plait.core.primitive import Domain, P, Primitive
-from plait.ir import math
+from plait.ir import complex as complex_math, math
+from plait.ir.complex import Complex
 from plait.ir.loop import Expr, Index, binary, const, select
 from plait.prims.lines import (
     Carry,
@@ -145,10 +146,21 @@ def _linear_step(first: Expr, y: Any, a: Any, b: Any) -> Any:
     return choose(first, b, a * y + b)
 
 
-def _logaddexp(y: Expr, x: Expr) -> Expr:
+def _logaddexp(y: Any, x: Any) -> Any:
+    if isinstance(y, Complex):
+        return _complex_logaddexp(y, x)
     distance = -binary("max", x - y, y - x)
     apart = binary("max", x, y) + math.log1p(math.exp(distance))
     return select(x.eq(y), x + LOG2, apart)  # equal infinities have no distance
+
+
+def _complex_logaddexp(y: Complex, x: Complex) -> Complex:
+    """The imaginary part is that of the operand with the larger real part, turned by less than a quarter."""
+    is_larger = y.re >= x.re
+    large, small = choose(is_larger, y, x), choose(is_larger, x, y)
+    apart = large + complex_math.log1p(complex_math.exp(small - large))
+    result: Complex = choose(large.re.eq(small.re) & large.re.eq(large.re * 2.0), large, apart)
+    return result
 
 
 def _direction(node: Node) -> dict[str, Any]:
@@ -204,7 +216,8 @@ def _logsumexp_jvp(node: Node, tangents: Sequence[Node | None]) -> Node | None:
     if tangents[0] is None:
         return None
     minus_infinity = -float("inf")
-    safe = P.select(P.eq(node, minus_infinity), full(0, node.aval), node)
+    size = P.real(node) if node.dtype.is_complex else node
+    safe = P.select(P.eq(size, minus_infinity), full(0, node.aval), node)
     kept, added = P.exp(_previous(node, node, minus_infinity) - safe), P.exp(node.inputs[0] - safe)
     return P.cumlinear(kept, added * tangents[0], **_direction(node))
 
@@ -251,7 +264,10 @@ cumprod = _cumulative(
 )  # fmt: skip
 cummax = _cumulative("cummax", REALS, _associative(lowest, lambda y, x: binary("max", y, x), True), _extreme_jvp)
 cummin = _cumulative("cummin", REALS, _associative(highest, lambda y, x: binary("min", y, x), True), _extreme_jvp)
-cumlogsumexp = _cumulative("cumlogsumexp", FLOATS, _associative(lowest, _logaddexp, True), _logsumexp_jvp, flops=30)
+cumlogsumexp = _cumulative(
+    "cumlogsumexp", FLOATS + COMPLEXES, _associative(lambda dtype: -float("inf"), _logaddexp, True), _logsumexp_jvp,
+    flops=30,
+)  # fmt: skip
 # y[t] = a[t] y[t - 1] + b[t], y[0] = b[0]
 cumlinear = _cumulative(
     "cumlinear", FLOATS + COMPLEXES, _serial(lambda dtype: 0, _linear_step), _linear_jvp, flops=2,

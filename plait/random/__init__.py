@@ -6,16 +6,7 @@ implementation. Functions that draw from a generator with a state are in `plait.
 
 from __future__ import annotations
 
-from plait.random.basic import (
-    bernoulli,
-    categorical,
-    exponential,
-    gumbel,
-    normal,
-    permutation,
-    randint,
-    uniform,
-)
+from plait.random.basic import bernoulli, categorical, exponential, gumbel, normal, permutation, randint, uniform
 from plait.random.choices import choice
 from plait.random.continuous import (
     cauchy,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -53,7 +54,7 @@ def uniform(key: Any, shape: Shape = (), dtype: Any = float32, minval: Any = 0.0
     Args:
         key: a key.
         shape: sizes of the result.
-        dtype: a float type.
+        dtype: a float type, or a complex one, of which both parts are drawn.
         minval: lower end, included.
         maxval: upper end, excluded.
 
@@ -67,7 +68,13 @@ def uniform(key: Any, shape: Shape = (), dtype: Any = float32, minval: Any = 0.0
         >>> plait.random.uniform(plait.random.key(0), (2,))
         tensor([0.9477, 0.9786])
     """
+    if (wanted := as_dtype(dtype)).is_complex:
+        return _of_parts(uniform(k, shape, wanted.real, minval, maxval) for k in split(key))
     return wrap(uniform_node(key, new_shape((shape,)), float_dtype(dtype), minval, maxval))
+
+
+def _of_parts(parts: Iterable[Tensor]) -> Tensor:
+    return wrap(P.complex(*[part._node for part in parts]))
 
 
 def quantile(x: Node) -> Node:
@@ -81,7 +88,7 @@ def normal(key: Any, shape: Shape = (), dtype: Any = float32) -> Tensor:
     Args:
         key: a key.
         shape: sizes of the result.
-        dtype: a float type.
+        dtype: a float type, or a complex one, whose parts each have variance 1/2.
 
     Returns:
         A tensor of `shape`.
@@ -93,6 +100,8 @@ def normal(key: Any, shape: Shape = (), dtype: Any = float32) -> Tensor:
         >>> plait.random.normal(plait.random.key(0), (2,))
         tensor([1.6226, 2.0253])
     """
+    if (given := as_dtype(dtype)).is_complex:
+        return _of_parts(normal(k, shape, given.real) * math.sqrt(0.5) for k in split(key))
     wanted = float_dtype(dtype)
     low = float(np.nextafter(np.array(-1, wanted.numpy), np.array(0, wanted.numpy)))
     drawn = uniform_node(key, new_shape((shape,)), wanted, low, 1.0)
@@ -273,6 +282,7 @@ def categorical(key: Any, logits: Any, axis: int = -1, shape: Shape | None = Non
         An int64 tensor.
 
     Raises:
+        DTypeError: the logits are no floats.
         ShapeError: `shape` does not fit.
 
     Example:
@@ -280,11 +290,15 @@ def categorical(key: Any, logits: Any, axis: int = -1, shape: Shape | None = Non
         tensor([1, 1, 2, 1])
     """
     node = single(logits, "categorical")
+    if node.dtype.name not in _MANTISSA:
+        raise DTypeError(message("The logits of categorical are floats", node.dtype.name, ", ".join(_MANTISSA)))
+    float_dtype(node.dtype)
     axis = axis_index(axis, node.ndim)
     batch = tuple(n for i, n in enumerate(node.shape) if i != axis)
     sizes = batch if shape is None else new_shape((shape,))
     if broadcast_shapes(batch, sizes, name="categorical") != sizes:
-        raise ShapeError(message("The logits do not broadcast to the shape", f"{batch} and {sizes}"))
+        received, expected = f"{batch} and {sizes}", "equal sizes, or 1 in the logits"
+        raise ShapeError(message("The logits do not broadcast to the shape", received, expected))
     behind = axis - node.ndim
     position = len(sizes) + 1 + behind
     full = (*sizes[:position], node.shape[axis], *sizes[position:])

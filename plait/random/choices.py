@@ -34,7 +34,7 @@ def choice(key: Any, a: Any, shape: Shape = (), replace: bool = True, p: Any = N
 
     Example:
         >>> plait.random.choice(plait.random.key(0), 5, (3,), replace=False)
-        tensor([3, 0, 4])
+        tensor([0, 1, 4])
     """
     is_number = hasattr(a, "__index__") and not isinstance(a, Tensor)
     x = None if is_number else asarray(a)

@@ -18,7 +18,7 @@ from plait.tensor.tensor import Tensor, node_of, wrap
 
 @sampler(
     "Draw from the standard normal distribution between two bounds, by the inverse of its distribution function.",
-    "truncated_normal(plait.random.key(0), -1.0, 1.0, (2,))\ntensor([0.8904, 0.9555])",
+    "truncated_normal(plait.random.key(0), -1.0, 1.0, (2,))\ntensor([0.8619, 0.9413])",
     lower="lower bound", upper="upper bound",
 )  # fmt: skip
 def truncated_normal(key: Any, lower: Any, upper: Any, shape: Shape | None = None, dtype: Any = float32) -> Tensor:
@@ -30,7 +30,7 @@ def truncated_normal(key: Any, lower: Any, upper: Any, shape: Shape | None = Non
 
 @sampler(
     "Draw from the Laplace distribution of mean 0 and scale 1.",
-    "laplace(plait.random.key(0), (2,))\ntensor([2.2567, 3.1516])",
+    "laplace(plait.random.key(0), (2,))\ntensor([-2.2570, -3.1503])",
 )
 def laplace(key: Any, shape: Shape = (), dtype: Any = float32) -> Tensor:
     sizes, wanted, _ = prepared("laplace", shape, dtype)
@@ -40,7 +40,7 @@ def laplace(key: Any, shape: Shape = (), dtype: Any = float32) -> Tensor:
 
 @sampler(
     "Draw from the logistic distribution of mean 0 and scale 1.",
-    "logistic(plait.random.key(0), (2,))\ntensor([2.8965, 3.8236])",
+    "logistic(plait.random.key(0), (2,))\ntensor([2.8964, 3.8218])",
 )
 def logistic(key: Any, shape: Shape = (), dtype: Any = float32) -> Tensor:
     sizes, wanted, _ = prepared("logistic", shape, dtype)
@@ -50,7 +50,7 @@ def logistic(key: Any, shape: Shape = (), dtype: Any = float32) -> Tensor:
 
 @sampler(
     "Draw from the Cauchy distribution of location 0 and scale 1.",
-    "cauchy(plait.random.key(0), (2,))\ntensor([ 6.0363, 14.8623])",
+    "cauchy(plait.random.key(0), (2,))\ntensor([ 6.0275, 14.8379])",
 )
 def cauchy(key: Any, shape: Shape = (), dtype: Any = float32) -> Tensor:
     sizes, wanted, _ = prepared("cauchy", shape, dtype)
@@ -58,7 +58,7 @@ def cauchy(key: Any, shape: Shape = (), dtype: Any = float32) -> Tensor:
 
 
 @sampler(
-    "Draw from the Pareto distribution on [1, ∞).", "pareto(plait.random.key(0), 2.0, (2,))\ntensor([4.3737, 6.8378])",
+    "Draw from the Pareto distribution on [1, ∞).", "pareto(plait.random.key(0), 2.0, (2,))\ntensor([4.3713, 6.8326])",
     b="its shape",
 )  # fmt: skip
 def pareto(key: Any, b: Any, shape: Shape | None = None, dtype: Any = float32) -> Tensor:
@@ -68,7 +68,7 @@ def pareto(key: Any, b: Any, shape: Shape | None = None, dtype: Any = float32) -
 
 @sampler(
     "Draw numbers whose logarithm is normal with mean 0.",
-    "lognormal(plait.random.key(0), 1.0, (2,))\ntensor([5.0664, 7.5781])", sigma="standard deviation of the logarithm",
+    "lognormal(plait.random.key(0), 1.0, (2,))\ntensor([5.0665, 7.5781])", sigma="standard deviation of the logarithm",
 )  # fmt: skip
 def lognormal(key: Any, sigma: Any = 1.0, shape: Shape | None = None, dtype: Any = float32) -> Tensor:
     sizes, wanted, (sigma,) = prepared("lognormal", shape, dtype, sigma)
@@ -76,7 +76,7 @@ def lognormal(key: Any, sigma: Any = 1.0, shape: Shape | None = None, dtype: Any
 
 
 @sampler(
-    "Draw from the Rayleigh distribution.", "rayleigh(plait.random.key(0), 1.0, (2,))\ntensor([0.3278, 0.2081])",
+    "Draw from the Rayleigh distribution.", "rayleigh(plait.random.key(0), 1.0, (2,))\ntensor([0.3279, 0.2081])",
     scale="its scale",
 )  # fmt: skip
 def rayleigh(key: Any, scale: Any, shape: Shape | None = None, dtype: Any = float32) -> Tensor:
@@ -86,7 +86,7 @@ def rayleigh(key: Any, scale: Any, shape: Shape | None = None, dtype: Any = floa
 
 @sampler(
     "Draw from the Weibull distribution.",
-    "weibull_min(plait.random.key(0), 1.0, 2.0, (2,))\ntensor([1.7179, 1.9608])",
+    "weibull_min(plait.random.key(0), 1.0, 2.0, (2,))\ntensor([1.7176, 1.9605])",
     scale="its scale", concentration="its shape",
 )  # fmt: skip
 def weibull_min(key: Any, scale: Any, concentration: Any, shape: Shape | None = None, dtype: Any = float32) -> Tensor:

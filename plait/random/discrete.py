@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from plait.core.dtype import as_dtype, float32, float64, int64
-from plait.core.errors import DTypeError, message
+from plait.core.errors import DTypeError, ShapeError, message
 from plait.random.basic import uniform
 from plait.random.gamma import gamma, rejection
 from plait.random.keys import Shape, split
@@ -114,7 +114,7 @@ def binomial(key: Any, n: Any, p: Any, shape: Shape | None = None, dtype: Any = 
 
 @sampler(
     "Draw how many trials it takes until the first success.",
-    "geometric(plait.random.key(0), 0.5, (3,))\ntensor([1, 1, 1])", p="probability of success", integer=True,
+    "geometric(plait.random.key(0), 0.5, (3,))\ntensor([1, 1, 2])", p="probability of success", integer=True,
 )  # fmt: skip
 def geometric(key: Any, p: Any, shape: Shape | None = None, dtype: Any = int64) -> Tensor:
     sizes, wanted, (p,) = prepared("geometric", shape, float32, p)
@@ -151,6 +151,8 @@ def multinomial(key: Any, n: Any, p: Any, shape: Shape | None = None, dtype: Any
         tensor(10.)
     """
     p = asarray(p).to(float64)
+    if not p.ndim:
+        raise ShapeError(message("multinomial takes the chances along an axis", "a number", "a vector or more axes"))
     sizes = p.shape if shape is None else new_shape((shape,))
     p = p.broadcast_to(sizes).movedim(-1, 0)
     left = cumsum(p.flip(0), axis=0).flip(0)

@@ -200,7 +200,7 @@ def dirichlet(key: Any, alpha: Any, shape: Shape | None = None, dtype: Any = flo
         DTypeError: the dtype is no float.
 
     Example:
-        >>> plait.random.dirichlet(plait.random.key(0), plait.ones(3), (2,)).sum(-1)
+        >>> plait.random.dirichlet(plait.random.key(0), plait.ones(3), (2,)).sum(-1).round()
         tensor([1., 1.])
     """
     alpha = asarray(alpha)

@@ -63,6 +63,7 @@ def prepared(name: str, shape: Shape | None, dtype: Any, *values: Any) -> tuple[
     sizes = broadcast_shapes(*[t.shape for t in tensors], name=name) if shape is None else new_shape((shape,))
     if broadcast_shapes(*[t.shape for t in tensors], sizes, name=name) != sizes:
         shapes = [t.shape for t in tensors]
-        raise ShapeError(message(f"{name}: the parameters do not broadcast to the shape", f"{shapes} and {sizes}"))
+        text = f"{name}: the parameters do not broadcast to the shape"
+        raise ShapeError(message(text, f"{shapes} and {sizes}", "equal sizes, or 1 in a parameter"))
     nodes = [broadcast_to(converted(node_of(t), wanted), sizes) for t in tensors]
     return sizes, wanted, [wrap(n) for n in nodes]

@@ -53,12 +53,23 @@ _NAMES = {
     "use resize_(shape), or y = x.reshape(shape)": "resize resize_as",
     "use x.to(dtype)": "type_conversion",
     "use plait.arange(start, end + step, step)": "range",
-    "use plait.jit": "compile jit export fx func",
+    "use plait.jit": """
+        compile jit export fx func import_ir_module import_ir_module_from_buffer parse_ir parse_schema
+        parse_type_comment merge_type_from_type_comment unify_type_list ScriptFunction ScriptModule ScriptObject
+    """,
+    "it is internal to PyTorch": """
+        classproperty compiled_with_cxx11_abi get_file_path prepare_multiprocessing_environment
+        profiler_allow_cudagraph_cupti_lazy_reinit_cuda12 thread_safe_generator
+    """,
+    "multiply scaled operands with plait.matmul": "scaled_mm grouped_mm scaled_grouped_mm",
     "use plait.vmap, plait.grad, plait.jvp, plait.vjp": "functorch",
     "compute in float32 and convert parameters and inputs: x.to(plait.bfloat16)": """
         autocast amp GradScaler get_autocast_dtype set_autocast_dtype is_autocast_enabled set_autocast_enabled
         get_autocast_cpu_dtype get_autocast_gpu_dtype set_autocast_cpu_dtype set_autocast_gpu_dtype
-        is_autocast_cpu_enabled set_autocast_cpu_enabled clear_autocast_cache
+        is_autocast_cpu_enabled set_autocast_cpu_enabled clear_autocast_cache autocast_decrement_nesting
+        autocast_increment_nesting is_autocast_cache_enabled set_autocast_cache_enabled get_autocast_ipu_dtype
+        get_autocast_xla_dtype set_autocast_ipu_dtype set_autocast_xla_dtype is_autocast_ipu_enabled
+        is_autocast_xla_enabled set_autocast_ipu_enabled set_autocast_xla_enabled
     """,
     "the default dtype is float32: give dtype= where another is wanted": "set_default_dtype",
     "results do not depend on the number of threads or on the run": """
@@ -134,3 +145,8 @@ def of_module(name: str) -> NoReturn:
     """Raise `AttributeError`; for a name of PyTorch it says what to use."""
     method = f"use the method: x.{name}(...)" if hasattr(Tensor, name) and not name.startswith("_") else None
     _refuse("module 'plait'", name, ADVICE.get(name, method))
+
+
+def of_functional(name: str) -> NoReturn:
+    """Raise `AttributeError`; for a name of PyTorch it says what to use."""
+    _refuse("module 'plait.nn.functional'", name, ADVICE.get(name))

@@ -75,8 +75,8 @@ from plait.tensor.tensor import Parameter, Tensor
 from plait.tensor.transcendental import *
 
 _MODULES = (
-    activations, arithmetic, attributes, compound, converting, creation, cumulative, diagonals, dtypes, einsum_module,
-    elementary, extremes, grids, inspection, logic, parts, products, rearranging, reductions, scattering,
+    activations, arithmetic, attributes, compound, converting, copies, creation, cumulative, diagonals, dtypes,
+    einsum_module, elementary, extremes, grids, inspection, logic, parts, products, rearranging, reductions, scattering,
     selection, sets, shaping, sorting, splitting, stacking, statistics, strides, transcendental,
 )  # fmt: skip
 __all__ = [

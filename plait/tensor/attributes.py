@@ -19,7 +19,10 @@ from plait.tensor.strides import as_strided
 from plait.tensor.tensor import Tensor, _set_node, is_leaf, node_of, wrap
 from plait.tensor.views import detached
 
-__all__ = ["is_complex", "is_floating_point", "is_nonzero", "is_same_size", "is_signed", "is_tensor", "numel"]
+__all__ = [
+    "is_complex", "is_conj", "is_floating_point", "is_inference", "is_neg", "is_nonzero", "is_same_size", "is_signed",
+    "is_tensor", "numel",
+]  # fmt: skip
 
 
 def is_tensor(value: Any) -> bool:
@@ -62,6 +65,28 @@ def is_complex(input: Any) -> bool:
     return single(input, "is_complex").dtype.is_complex
 
 
+def _never(name: str, text: str) -> Callable[[Any], bool]:
+    """Make a question whose answer is no for every tensor."""
+
+    def ask(input: Any) -> bool:
+        single(input, name)
+        return False
+
+    ask.__name__ = ask.__qualname__ = name
+    ask.__doc__ = f"""Return False: {text}.
+
+    Example:
+        >>> plait.{name}(plait.zeros(1))
+        False
+    """
+    return ask
+
+
+is_conj = _never("is_conj", "conjugates are computed, not marked")
+is_neg = _never("is_neg", "negative values are computed, not marked")
+is_inference = _never("is_inference", "every tensor may take part in differentiation")
+
+
 def is_signed(input: Any) -> bool:
     """Return whether the elements can be negative.
 
@@ -69,7 +94,7 @@ def is_signed(input: Any) -> bool:
         >>> plait.is_signed(plait.zeros(1)), plait.is_signed(plait.zeros(1, dtype=plait.uint8))
         (True, False)
     """
-    return single(input, "is_signed").dtype.kind in "if"
+    return single(input, "is_signed").dtype.kind in "ifc"
 
 
 def is_nonzero(input: Any) -> bool:
@@ -255,12 +280,12 @@ def resize_as_(self: Tensor, other: Tensor, memory_format: Any = None) -> Tensor
 
 
 METHODS = [
-    is_nonzero, is_same_size, is_set_to, is_signed, nelement, ndimension, get_device, dim_order, data_ptr, choose,
-    detach_, resize_, resize_as_,
+    is_conj, is_neg, is_inference, is_nonzero, is_same_size, is_set_to, is_signed, nelement, ndimension, get_device,
+    dim_order, data_ptr, choose, detach_, resize_, resize_as_,
     *map(_reshaped_in_place, (squeeze_method, unsqueeze, t, transpose, swapaxes, as_strided)),
 ]  # fmt: skip
 _ALWAYS_FALSE = """
-    is_conj is_neg is_inference is_distributed is_coalesced is_pinned is_shared
+    is_distributed is_coalesced is_pinned is_shared
 """.split()
 _FALSE_PROPERTIES = """
     is_cuda is_ipu is_maia is_meta is_mkldnn is_mps is_mtia is_nested is_quantized is_sparse is_sparse_csr is_vulkan

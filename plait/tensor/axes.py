@@ -12,7 +12,7 @@ from plait.core.errors import ArgumentTypeError, ShapeError, message
 from plait.core.graph import Node
 from plait.core.primitive import P
 from plait.prims.sort import take_along
-from plait.tensor.families import both_names
+from plait.tensor.families import both_names, named
 from plait.tensor.operators import scalar_node, single, to_float
 from plait.tensor.tensor import Tensor, axis_index, converted, wrap
 
@@ -39,10 +39,32 @@ _PYTORCH = frozenset(("dim", "keepdim", "other", "unbiased"))
 
 
 def reduces(
-    summary: str, example: str, more: str = "", raises: str = "", axis: str = "an axis, several, or None for all"
-) -> Callable[[Any], Any]:
-    """Document a function that reduces axes and let it take both sets of argument names."""
-    return along(summary, example, _KEEPDIMS + more, raises, "A tensor without the reduced axes", axis)
+    summary: str, example: str, more: str = "", raises: str = "", axis: str = "an axis, several, or None for all",
+    *, empty_is_all: bool = True,
+) -> Callable[[Any], Any]:  # fmt: skip
+    """Document a function that reduces axes and let it take both sets of argument names.
+
+    With `empty_is_all` no axes in PyTorch's form mean all of them: `sum(x, ())`, `sum(x, dim=())`.
+    """
+    decorate = along(summary, example, _KEEPDIMS + more, raises, "A tensor without the reduced axes", axis)
+    return (lambda function: _none_is_all(decorate(function))) if empty_is_all else decorate
+
+
+def _none_is_all(function: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if len(args) > 1:
+            if _is_empty(args[1]):
+                args = (args[0], None, *args[2:])
+        elif kwargs and _is_empty(kwargs.get("dim")):
+            del kwargs["dim"]
+        return function(*args, **kwargs)
+
+    return call
+
+
+def _is_empty(axis: Any) -> bool:
+    return isinstance(axis, (tuple, list)) and not axis
 
 
 def along(
@@ -65,8 +87,8 @@ def along(
     return decorate
 
 
-def two_forms(standard: Callable[..., Any], pytorch: Callable[..., Any]) -> Any:
-    """Return the function of a name whose meaning differs between the Array API standard and PyTorch.
+def two_forms(name: str, standard: Callable[..., Any], pytorch: Callable[..., Any]) -> Any:
+    """Return the function called `name`, whose meaning differs between the Array API standard and PyTorch.
 
     A call with positional arguments or PyTorch's names of them means `pytorch`, another one the standard. As a
     method (`result.method`) it means `pytorch` unless there is an `axis=`.
@@ -81,8 +103,9 @@ def two_forms(standard: Callable[..., Any], pytorch: Callable[..., Any]) -> Any:
     def method(*args: Any, **kwargs: Any) -> Any:
         return (standard if "axis" in kwargs else pytorch)(*args, **kwargs)
 
-    function.method = method  # type: ignore[attr-defined]
-    return function
+    function.method = named(method, name)  # type: ignore[attr-defined]
+    named(pytorch, name)
+    return named(function, name)
 
 
 # axes

@@ -10,7 +10,7 @@ from plait.core.primitive import P
 from plait.prims.rules import broadcast_shapes, broadcast_to
 from plait.tensor.families import both_names
 from plait.tensor.operators import promoted
-from plait.tensor.tensor import Tensor, axis_index, converted, wrap
+from plait.tensor.tensor import Tensor, axis_index, converted, integers, wrap
 
 
 @both_names
@@ -98,7 +98,7 @@ def _paired_axes(axis: Any, a: Node, b: Node) -> tuple[tuple[int, ...], tuple[in
         return tuple(range(a.ndim - count, a.ndim)), tuple(range(count))
     if len(axis) != 2:
         raise ArgumentError(message("tensordot takes the axes of each operand", axis, "a number, or a pair"))
-    given = [[one] if hasattr(one, "__index__") else list(one) for one in axis]
+    given = [integers(one, "axes of tensordot") for one in axis]
     first, second = [tuple([axis_index(i, n.ndim) for i in one]) for one, n in zip(given, (a, b), strict=True)]
     if len(first) != len(second):
         text = "tensordot pairs the axes of both operands"

@@ -60,7 +60,11 @@ def cond(predicate: Any, true_function: Function, false_function: Function, *ope
     true_extra, false_extra = ([placeholder(i.aval) for i in outside] for outside in (false_outside, true_outside))
     true = Graph([*true.inputs[:n], *true.inputs[n:], *true_extra], true.outputs)
     false = Graph([*false.inputs[:n], *false_extra, *false.inputs[n:]], false.outputs)
-    (chosen,) = _flatten(predicate, "cond")[0]
+    found = _flatten(predicate, "cond")[0]
+    if len(found) != 1:
+        received = f"{type(predicate).__name__} of {len(found)} tensors"
+        raise ArgumentTypeError(message("The predicate of cond is one tensor", received, "a boolean"))
+    chosen = found[0]
     node = P.cond(chosen, *inputs, *true_outside, *false_outside, true=true, false=false)
     return _pack(node, true_tree)
 
@@ -71,8 +75,8 @@ def while_loop(condition: Function, body: Function, initial: Any) -> Any:
     Differentiable in forward mode; for reverse mode use `scan` or `fori_loop` with a fixed length.
 
     Example:
-        >>> plait.while_loop(lambda x: x < 100, lambda x: x * 2, plait.tensor(1))
-        tensor(128)
+        >>> plait.while_loop(lambda x: x < 50, lambda x: x * 2, plait.tensor(1))
+        tensor(64)
     """
     carry, treedef = _flatten(initial, "while_loop")
     avals = [c.aval for c in carry]

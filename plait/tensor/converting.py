@@ -108,8 +108,6 @@ def alias(x: Any) -> Tensor:
     return make_view(x, step("reshape", shape=x.shape))
 
 
-
-
 @both_names
 def astype(x: Any, dtype: Any, copy: bool = True, device: Any = None) -> Tensor:
     """Convert to another dtype.

@@ -159,7 +159,8 @@ def frombuffer(buffer: Any, *, dtype: Any, count: int = -1, offset: int = 0, req
     try:
         array = np.frombuffer(buffer, as_dtype(dtype).numpy, count, offset)
     except ValueError as error:
-        raise ArgumentError(message("This buffer does not hold such elements", str(error))) from None
+        text, expected = "This buffer does not hold such elements", "whole elements of the dtype"
+        raise ArgumentError(message(text, str(error), expected)) from None
     return make_leaf(to_node(array, dtype, share=True), requires_grad)
 
 

@@ -98,10 +98,7 @@ them."""
         index = P.cummax(here, axis=position, reverse=False)
         return ValuesIndices(like_rank(converted(found, node.dtype), node), like_rank(index, node))
 
-    function = two_forms(standard, pytorch)
-    for made in (function, function.method):
-        made.__name__ = made.__qualname__ = name
-    return function
+    return two_forms(name, standard, pytorch)
 
 
 cummax = _running_extreme("cummax", "maxima", "[1, 3, 2]", "[1, 3, 3]")

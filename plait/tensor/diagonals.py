@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from plait.core.aval import aval
 from plait.core.dtype import as_dtype, int64
 from plait.core.errors import ShapeError, message
 from plait.core.graph import Node
@@ -61,8 +62,6 @@ def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
     return make_view(x, step("reshape", shape=(*outer, rows * columns)), every)
 
 
-
-
 def offsets(shape: Sequence[Any]) -> Node:
     """Return column minus row of each element of a matrix."""
     rows, columns = (P.iota(dtype=int64, shape=tuple(shape), axis=i) for i in range(2))
@@ -116,6 +115,7 @@ def _triangle_indices(
     ) -> Tensor:
         check_device(device)
         columns = row if col is None else col
+        aval(int64, (2, row, columns))  # sizes that no tensor has are refused before they are counted
         count = sum(counts(i, columns, offset) for i in range(row))
         mask = getattr(P, keep)(offsets((row, columns)), scalar_node(offset, int64))
         flat = P.nonzero(P.reshape(mask, shape=(row * columns,)), size=count, fill=0)

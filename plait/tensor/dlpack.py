@@ -211,9 +211,11 @@ def _capsule_of(x: Any) -> Any:
     if type(x).__name__ == "PyCapsule":
         return x
     if not hasattr(x, "__dlpack__"):
-        text, fix = f"from_dlpack does not take a {type(x).__name__}", "use plait.tensor"
-        raise ArgumentTypeError(message(text, None, "an object with __dlpack__, or a capsule", fix))
+        expected, fix = "an object with __dlpack__, or a capsule", "use plait.tensor"
+        raise ArgumentTypeError(message(f"from_dlpack does not take a {type(x).__name__}", repr(x)[:40], expected, fix))
     try:
         return x.__dlpack__(max_version=(1, 0))
     except TypeError:  # a producer from before versions
         return x.__dlpack__()
+    except BufferError as error:
+        raise ArgumentError(message("This tensor cannot be shared", str(error), None, "use plait.tensor")) from error

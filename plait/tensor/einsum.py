@@ -159,9 +159,10 @@ def _check_sizes(equation: str, terms: Sequence[Term], nodes: Sequence[Node]) ->
         own = dict(zip(term, node.shape, strict=True))
         for letter, size in zip(term, node.shape, strict=True):
             known = found.get(letter, 1)
+            other = own[letter] if own[letter] != size else known
             if 1 not in (known, size) and size != known or own[letter] != size:
                 text = f"einsum {equation!r}: axis {letter!r} has two sizes"
-                raise ShapeError(message(text, f"{max(known, own[letter])} and {size}", "one size for each letter"))
+                raise ShapeError(message(text, f"{other} and {size}", "one size for each letter"))
             found[letter] = size if known == 1 else known
 
 

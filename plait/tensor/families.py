@@ -8,8 +8,10 @@ from functools import partial, wraps
 from typing import Any
 
 from plait.core.dtype import DType, bool_
+from plait.core.errors import ArgumentTypeError, message
 from plait.core.graph import Node, record
 from plait.core.primitive import PRIMITIVES, P
+from plait.tensor.arguments import explain
 from plait.tensor.operators import assign, scalar_node, single, to_float
 from plait.tensor.tensor import Tensor, converted, node_of, wrap
 
@@ -47,22 +49,50 @@ def both_names(function: Callable[..., Any] | None = None, **aliases: str) -> An
 
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        if not kwargs:
-            return function(*args)
-        for alias, name in names:
-            if alias in kwargs:
-                kwargs[name] = kwargs.pop(alias)
-        out = kwargs.pop("out", None)  # np.mean(x) and the like call x.mean(out=None)
-        result = function(*args, **kwargs)
-        if out is None:
-            return result
-        if isinstance(out, Tensor):
-            return assign(out, result, function.__name__)
-        for target, value in zip(out, result, strict=True):
-            assign(target, value, function.__name__)
-        return type(result)(*out) if hasattr(result, "_fields") else tuple(out)
+        out = None
+        try:
+            if not kwargs:
+                return function(*args)
+            for alias, name in names:
+                if alias in kwargs:
+                    kwargs[name] = kwargs.pop(alias)
+            out = kwargs.pop("out", None)  # np.mean(x) and the like call x.mean(out=None)
+            result = function(*args, **kwargs)
+        except Exception as error:
+            explain(call, args, kwargs, error)
+            raise
+        return result if out is None else written_to(out, result, call.__name__)
 
+    call.explains = True  # type: ignore[attr-defined]
     return call
+
+
+def named(function: Any, name: str) -> Any:
+    """Give a function, and those that it wraps, a name: the one that errors show."""
+    layer = function
+    while layer is not None:
+        layer.__name__ = layer.__qualname__ = name
+        layer = getattr(layer, "__wrapped__", None)
+    return function
+
+
+def written_to(out: Any, result: Any, name: str) -> Any:
+    """Write one result, or several, to the tensors of `out=`; return them as the function would.
+
+    Raises:
+        ArgumentTypeError: `out` is not as many tensors as there are results.
+    """
+    if isinstance(out, Tensor) and isinstance(result, Tensor):
+        return assign(out, result, name)
+    count = 1 if isinstance(result, Tensor) else len(result)
+    is_sequence = isinstance(out, (tuple, list)) and all(isinstance(t, Tensor) for t in out)
+    if isinstance(result, Tensor) or not is_sequence or len(out) != count:
+        received = type(out).__name__ if not is_sequence else f"{len(out)} tensors"
+        expected = "a tensor" if isinstance(result, Tensor) else f"a tuple of {count} tensors"
+        raise ArgumentTypeError(message(f"{name} writes its results to out", received, expected))
+    for target, value in zip(out, result, strict=True):
+        assign(target, value, name)
+    return type(result)(*out) if hasattr(result, "_fields") else tuple(out)
 
 
 def document(function: Any, name: str, **parts: str) -> Any:

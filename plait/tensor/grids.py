@@ -103,7 +103,7 @@ def combinations(x: Any, r: int = 2, with_replacement: bool = False) -> Tensor:
                 [1, 3],
                 [2, 3]])
     """
-    vector = _vector(x, "combinations")
+    vector, r = _vector(x, "combinations"), int(r.__index__())
     if r < 0:
         raise ArgumentError(message("combinations chooses a number of elements", r, "at least 0"))
     if not r:

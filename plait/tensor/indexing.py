@@ -112,7 +112,7 @@ def _item(item: Any) -> Any:
     elif hasattr(item, "__index__") and not (isinstance(item, np.ndarray) and item.ndim):
         return item.__index__()
     elif isinstance(item, (list, tuple, np.ndarray)):
-        array = np.asarray(item) if isinstance(item, np.ndarray) or len(item) else np.zeros(0, np.int64)
+        array = _array_of(item)
         if array.dtype != object:
             return array
         node = to_node(item)
@@ -122,6 +122,16 @@ def _item(item: Any) -> Any:
     if node.dtype is not bool_ and not node.dtype.is_integer:
         _refuse_dtype(node.dtype.name)
     return node
+
+
+def _array_of(item: Any) -> np.ndarray[Any, Any]:
+    try:
+        return np.asarray(item) if isinstance(item, np.ndarray) or len(item) else np.zeros(0, np.int64)
+    except ValueError:
+        text = "A nested list used as an index needs equal lengths"
+        raise ShapeError(
+            message(text, repr(item)[:40], None, "index with one list for each axis: x[rows, columns]")
+        ) from None
 
 
 def _refuse_dtype(name: str) -> None:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 NODE_BUDGET = 8192
 BYTE_BUDGET = 1 << 30
 _CHECK_EVERY = 256
-_OWN_REFERENCES = 3  # the pending list, the loop variable and the argument of getrefcount
+_OWN_REFERENCES = 2  # the local variable and the argument of getrefcount
 
 pending: list[Tensor] = []
 """Handles recorded since the last flush."""
@@ -189,11 +189,14 @@ def flush(*tensors: Tensor) -> None:
     """Compute `tensors` and every pending tensor that somebody still holds, as one program."""
     global budget
     with _lock:
-        live = {t._node: t for t in tensors if t._node.value is None}
-        for t in pending:
+        held: dict[Node, Tensor] = {}
+        while pending:
+            t = pending.pop()  # the last first: a view that nobody holds lets go of its base
             if sys.getrefcount(t) > _OWN_REFERENCES and t._node.value is None and not t._node.flags & ABSTRACT:
-                live.setdefault(t._node, t)
-        pending.clear()
+                held[t._node] = t
+        live = {t._node: t for t in tensors if t._node.value is None}
+        for node in reversed(held):
+            live.setdefault(node, held[node])
         budget = _CHECK_EVERY
         if live:
             state.flushes += 1

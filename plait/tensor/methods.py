@@ -72,9 +72,11 @@ _SELECTIONS = """
 _PRODUCTS = ["matmul"]
 _TABLE = (
     (functions, _ELEMENTWISE), (reductions, _REDUCTIONS), (cumulative, _CUMULATIVE), (sorting, _ORDERS),
-    (sets, ("unique", "unique_consecutive", "isin")), (statistics, ("bincount", "corrcoef", "cov", "histc", "histogram")),
+    (sets, ("unique", "unique_consecutive", "isin")),
+    (statistics, ("bincount", "corrcoef", "cov", "histc", "histogram")),
     (shaping, _SHAPES), (splitting, _PIECES), (diagonals, _DIAGONALS), (strides, ["as_strided"]),
-    (converting, ["astype"]), (copies, ["narrow_copy"]), (rearranging, _MOVES), (selection, _SELECTIONS), (scattering, scattering.__all__),
+    (converting, ["astype"]), (copies, ["narrow_copy"]), (rearranging, _MOVES), (selection, _SELECTIONS),
+    (scattering, scattering.__all__),
     (contraction, _PRODUCTS),
 )  # fmt: skip
 _IN_PLACE = [n for n in _ELEMENTWISE if n not in _NOT_IN_PLACE and not n.startswith("is")]
@@ -185,8 +187,20 @@ _OPERATORS = {
     "__divmod__": operator_method(_divmod),
     "__rdivmod__": operator_method(_divmod, reflected=True),
 }
+
+
+def _reversed_axes(x: Tensor) -> Tensor:
+    """Return a view with the axes in reverse order.
+
+    Example:
+        >>> plait.zeros(2, 3).T.shape
+        (3, 2)
+    """
+    return shaping.transpose(x)  # type: ignore[no-any-return]
+
+
 _PROPERTIES = {
-    "T": shaping.transpose,
+    "T": _reversed_axes,
     "mT": shaping.matrix_transpose,
     "H": shaping.adjoint,
     "mH": shaping.adjoint,

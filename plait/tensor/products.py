@@ -44,9 +44,10 @@ Example:
 def _check_ranks(name: str, nodes: Sequence[Node], ranks: Sequence[int]) -> None:
     if [n.ndim for n in nodes] != list(ranks):
         received = " and ".join(str(n.shape) for n in nodes)
-        expected = "shapes of ranks " + ", ".join(map(str, ranks))
+        kinds = ["a number", "a vector", "a matrix", "a batch of matrices"]
+        expected = "two vectors" if tuple(ranks) == (1, 1) else " and ".join(kinds[r] for r in ranks)
         fix = "matmul takes operands of any rank; a batch of vectors needs an axis more"
-        raise ShapeError(message(f"{name} does not take these shapes", received, expected, fix))
+        raise ShapeError(message(f"{name} takes {expected}", received, None, fix))
 
 
 def _of_ranks(
@@ -209,7 +210,8 @@ def chain_matmul(*matrices: Any, out: Tensor | None = None) -> Tensor:
     _check_ranks("chain_matmul", nodes, (2,) * len(nodes))
     for a, b in zip(nodes, nodes[1:], strict=False):
         if a.shape[1] != b.shape[0]:
-            raise ShapeError(message("chain_matmul: the inner sizes differ", f"shapes {a.shape} and {b.shape}"))
+            received = f"shapes {a.shape} and {b.shape}"
+            raise ShapeError(message("chain_matmul: the inner sizes differ", received, "(m, k) and (k, n)"))
     lists = [item for k, n in enumerate(nodes) for item in (wrap(n), [k, k + 1])]
     return einsum(*lists, [0, len(nodes)], out=out)
 

@@ -28,7 +28,7 @@ from plait.tensor.axes import (
     with_axis,
 )
 from plait.tensor.extremes import maximum, minimum
-from plait.tensor.families import both_names, to_bool
+from plait.tensor.families import both_names, named, to_bool
 from plait.tensor.operators import scalar_node, single
 from plait.tensor.results import MinMax, ValuesIndices
 from plait.tensor.tensor import Tensor, axis_index, converted, wrap
@@ -70,10 +70,7 @@ def _total(name: str, prim: str, on_bool: str, what: str, result: str) -> Any:
         return total
 
     example = f"{name}(plait.tensor([[1, 2], [3, 4]]), axis=0)\ntensor({result})"
-    function = two_forms(form(uint64, f"Return the {what}.", example, DTYPE), form(int64, "", ""))
-    for made in (function, function.method):
-        made.__name__ = made.__qualname__ = name
-    return function
+    return two_forms(name, form(uint64, f"Return the {what}.", example, DTYPE), form(int64, "", ""))
 
 
 sum = _total("sum", "reduce_sum", "reduce_or", "sum", "[4, 6]")
@@ -165,10 +162,7 @@ def _moments(name: str, what: str, root: bool, sample: str, result: str, centre:
         first, second = _variance(floating(x, name), axis, keepdims, correction, root)
         return wrap(first), wrap(second)
 
-    function = two_forms(standard, pytorch)
-    for made, own in ((function, name), (function.method, name), (both, f"{name}_mean")):
-        made.__name__ = made.__qualname__ = own
-    return function, both
+    return two_forms(name, standard, pytorch), named(both, f"{name}_mean")
 
 
 var, var_mean = _moments("var", "variance", False, "[1.0, 5.0]", "4.", "3.")
@@ -210,10 +204,7 @@ two tensors, the {adjective} of each pair.
     def plain(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
         return wrap(_extreme(f"reduce_{name}", x, axis, keepdims))
 
-    function = two_forms(standard, pytorch)
-    for made, own in ((function, name), (function.method, name), (plain, f"a{name}")):
-        made.__name__ = made.__qualname__ = own
-    return function, plain
+    return two_forms(name, standard, pytorch), named(plain, f"a{name}")
 
 
 max, amax = _extremes("max", "largest", "[1, 3, 2]", "3", maximum)
@@ -237,14 +228,25 @@ def ptp(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 # tests and positions
 
 
-@reduces("Return whether any element is non-zero.", "any(plait.tensor([0, 2]))\ntensor(True)")
-def any(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    return wrap(applied("reduce_or", to_bool(single(x, "any")), axis, keepdims))
+def _test(name: str, prim: str, result: str) -> Any:
+    """Make a test of all elements: of bools, but in PyTorch's form of uint8 for such a tensor."""
+
+    def form(keeps_uint8: bool, *document: str) -> Any:
+        @reduces(*document, empty_is_all=False)
+        def test(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
+            node = single(x, name)
+            found = applied(prim, to_bool(node), axis, keepdims)
+            return wrap(converted(found, uint8) if keeps_uint8 and node.dtype is uint8 else found)
+
+        return test
+
+    summary = f"Return whether {name} element{'s are' if name == 'all' else ' is'} non-zero, as a bool."
+    more = f"{summary}\n\nIn PyTorch's form (`dim` by position or name, and as a method) that of a uint8 is a uint8."
+    return two_forms(name, form(False, more, f"{name}(plait.tensor([0, 2]))\ntensor({result})"), form(True, "", ""))
 
 
-@reduces("Return whether all elements are non-zero.", "all(plait.tensor([0, 2]))\ntensor(False)")
-def all(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    return wrap(applied("reduce_and", to_bool(single(x, "all")), axis, keepdims))
+any = _test("any", "reduce_or", "True")
+all = _test("all", "reduce_and", "False")
 
 
 @reduces("Return how many elements are non-zero.", "count_nonzero(plait.tensor([0, 2, 3]))\ntensor(2)")
@@ -300,8 +302,7 @@ def _ignoring(name: str, plain: Any, value: float, what: str, sample: str, resul
         total: Tensor = plain(wrap(_replaced(x, name, value, dtype)[0]), axis, keepdims)
         return total
 
-    function.__name__ = function.__qualname__ = name
-    return function
+    return named(function, name)
 
 
 def _extreme_ignoring(name: str, plain: Any, value: float, what: str, result: str) -> Any:
@@ -317,8 +318,7 @@ def _extreme_ignoring(name: str, plain: Any, value: float, what: str, result: st
         none = applied("reduce_and", missing, axis, keepdims)
         return wrap(P.select(none, scalar_node(nan, node.dtype), found._node))
 
-    function.__name__ = function.__qualname__ = name
-    return function
+    return named(function, name)
 
 
 nansum = _ignoring("nansum", sum, 0.0, "sum", "[1.0, float('nan')]", "1.")

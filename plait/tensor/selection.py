@@ -112,7 +112,8 @@ def check_covered(name: str, node: Node, index: Node, axis: int) -> None:
     fits = node.ndim == index.ndim and all(i <= n for k, (i, n) in pairs if k != axis)
     if not fits:
         text = f"{name}: but for axis {axis}, the index is nowhere larger than the tensor"
-        raise ShapeError(message(text, f"shapes {index.shape} and {node.shape}"))
+        expected = "as many axes, and sizes up to those of the tensor"
+        raise ShapeError(message(text, f"shapes {index.shape} and {node.shape}", expected))
 
 
 @both_names

@@ -10,7 +10,7 @@ from plait.core.dtype import as_dtype, int64
 from plait.core.errors import ArgumentTypeError, ShapeError, message
 from plait.core.primitive import P
 from plait.prims.rules import broadcast_shapes as common_shape
-from plait.tensor.axes import normalized_axes
+from plait.tensor.axes import normalized_axes, two_forms
 from plait.tensor.families import both_names
 from plait.tensor.operators import single
 from plait.tensor.tensor import Tensor, axis_index, converted, make_view, wrap
@@ -230,8 +230,7 @@ def squeeze(x: Any = None, axis: Any = None, **names: Any) -> Tensor:
     return squeeze_method(x, axis)
 
 
-squeeze.method = squeeze_method  # type: ignore[attr-defined]
-squeeze_method.__name__ = squeeze_method.__qualname__ = "squeeze"
+squeeze.method = two_forms("squeeze", squeeze, squeeze_method).method  # type: ignore[attr-defined]
 
 
 @both_names

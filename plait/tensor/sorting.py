@@ -66,9 +66,7 @@ def _sort_pair(x: Any, axis: int = -1, descending: bool = False, stable: bool = 
     return ValuesIndices(like_rank(values, node), like_rank(indices, node))
 
 
-sort = two_forms(_sort, _sort_pair)
-for _made in (sort, sort.method):
-    _made.__name__ = _made.__qualname__ = "sort"
+sort = two_forms("sort", _sort, _sort_pair)
 
 
 @along("Return the positions that sort.", "argsort(plait.tensor([3, 1, 2]))\ntensor([1, 2, 0])", _DESCENDING)
@@ -102,7 +100,7 @@ def topk(x: Any, k: int, axis: int = -1, largest: bool = True, sorted: bool = Tr
     if not 0 <= k <= line.shape[position]:
         text = "topk cannot take so many elements"
         raise ShapeError(message(text, f"k={k}", f"0 to {line.shape[position]}, the size of axis {axis}"))
-    found = P.top_k(line, k=k, axis=position, largest=largest)
+    found = P.top_k(line, k=k.__index__(), axis=position, largest=bool(largest))
     return ValuesIndices(like_rank(found[0], node), like_rank(found[1], node))
 
 

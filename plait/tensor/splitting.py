@@ -1,4 +1,4 @@
-"""Pieces of a tensor along an axis: views, and their copies."""
+"""Pieces of a tensor along an axis, which are views."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from plait.core.errors import ArgumentError, IndexOutOfRangeError, ShapeError, message
 from plait.tensor.families import both_names
 from plait.tensor.shaping import as_operand, shape_of
-from plait.tensor.tensor import Tensor, axis_index, make_view
+from plait.tensor.tensor import Tensor, axis_index, integers, make_view
 from plait.tensor.views import Step, step
 
 __all__ = [
@@ -53,7 +53,8 @@ def narrow(x: Any, axis: int, start: int, length: int) -> Tensor:
     size, start, length = x.shape[axis], start.__index__(), length.__index__()
     first = start + size if start < 0 else start
     if first < 0 or length < 0 or first + length > size:
-        raise ShapeError(message("narrow leaves the axis", f"start={start}, length={length} on an axis of size {size}"))
+        received = f"start={start}, length={length} on an axis of size {size}"
+        raise ShapeError(message("narrow leaves the axis", received, "start + length within the axis"))
     return make_view(x, range_step(x.shape, axis, first, first + length))
 
 
@@ -236,7 +237,8 @@ def tensor_split(x: Any, indices_or_sections: Any, axis: int = 0) -> tuple[Tenso
             raise ArgumentError(message("tensor_split makes at least one piece", count, "a positive number"))
         small, longer = divmod(size, count)
         return _cut(x, [k * small + min(k, longer) for k in range(1, count)], axis)
-    return _cut(x, [builtins.slice(int(i)).indices(size)[1] for i in indices_or_sections], axis)
+    places = integers(indices_or_sections, "the place to cut")
+    return _cut(x, [builtins.slice(i).indices(size)[1] for i in places], axis)
 
 
 def _splitting(name: str, least: int, axis_of: Callable[[int], int], kind: str) -> Any:

@@ -11,7 +11,7 @@ from plait.core.graph import Node
 from plait.core.primitive import P
 from plait.tensor.families import both_names
 from plait.tensor.operators import promoted, scalar_node
-from plait.tensor.shaping import atleast_1d, atleast_2d, atleast_3d, reshape
+from plait.tensor.shaping import as_operand, atleast_1d, atleast_2d, atleast_3d, reshape
 from plait.tensor.splitting import unbind
 from plait.tensor.tensor import Tensor, axis_index, to_node, wrap
 
@@ -101,7 +101,7 @@ def _stacking(
 ) -> Any:
     @both_names
     def function(tensors: Sequence[Any]) -> Tensor:
-        values = [prepare(t) for t in (unbind(tensors) if isinstance(tensors, Tensor) else tensors)]
+        values = [prepare(as_operand(t, name)) for t in (unbind(tensors) if isinstance(tensors, Tensor) else tensors)]
         if not values:
             raise ArgumentError(message(f"{name} needs at least one tensor", "an empty sequence"))
         return concatenate(values, axis(values[0]))

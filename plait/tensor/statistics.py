@@ -136,6 +136,9 @@ def _edges(column: Node, bins: Any, low: Any, high: Any) -> Node:
         if edges.ndim != 1 or edges.shape[0] < 2:
             raise ShapeError(message("The edges of a histogram are a vector", edges.aval, "at least two"))
         return edges
+    if not hasattr(bins, "__index__"):
+        expected = "an integer, or a vector of edges"
+        raise ArgumentTypeError(message("bins of a histogram is a count or edges", repr(bins)[:60], expected))
     if int(bins) < 1:
         raise ArgumentError(message("A histogram needs bins", f"bins={bins}", "at least 1"))
     start, stop = _limits(column, low, high, 0.5)

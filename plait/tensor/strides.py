@@ -141,7 +141,7 @@ def unfold(x: Tensor, dimension: int, size: int, step: int) -> Tensor:
     length = x.shape[axis]
     if not 0 <= size <= length or step < 1:
         received = f"size={size}, step={step} on an axis of size {length}"
-        raise ArgumentError(message("unfold takes windows inside the axis", received))
+        raise ArgumentError(message("unfold takes windows inside the axis", received, "0 <= size <= length, step >= 1"))
     count = (length - size) // step + 1
     if rank_0:
         return narrow(x, 0, 0, size)

@@ -423,6 +423,15 @@ def axis_index(axis: Any, ndim: int, what: str = "axis") -> int:
     return int(index) % ndim
 
 
+def integers(value: Any, what: str) -> tuple[int, ...]:
+    """Return one integer, or a sequence of them, as a tuple; `what` names it in an error."""
+    try:
+        return tuple([v.__index__() for v in ((value,) if hasattr(value, "__index__") else value)])
+    except (TypeError, AttributeError):
+        text, fix = f"{what} is an integer or a sequence of integers", "pass e.g. 1 or (0, 1)"
+        raise ArgumentTypeError(message(text, repr(value)[:60], None, fix)) from None
+
+
 _scalars: dict[tuple[type, Any, DType], Node] = {}
 
 
@@ -440,6 +449,8 @@ def scalar_node(value: Any, dtype: DType) -> Node:
 
 
 def _new_scalar(value: Any, dtype: DType) -> Node:
+    if not any(hasattr(value, name) for name in ("__index__", "__float__", "__complex__")):
+        raise ArgumentTypeError(message(f"A {dtype.name} is made of a number", repr(value)[:60], "a number"))
     if isinstance(value, complex) and not dtype.is_complex:
         raise DTypeError(message(f"A complex number does not fit {dtype.name}", value, "a real number", "use .real"))
     if dtype.is_integer:

@@ -31,6 +31,13 @@ def test_a_chain_is_one_kernel() -> None:
     assert kernels(P.exp(P.sin(x) * 2.0 + x)) == [["add", "exp", "mul", "sin"]]
 
 
+def test_what_a_reshape_moves_once_is_computed_where_it_is_read() -> None:
+    x = leaf(64, 1024)
+    y = P.abs(x)
+    squares = P.reshape(y * y + P.exp(y), shape=(4, 16384))
+    assert kernels(P.reduce_sum(squares, axes=(1,))) == [["abs", "add", "exp", "mul", "reduce_sum", "reshape"]]
+
+
 def test_outputs_of_one_shape_share_a_kernel() -> None:
     x = leaf(5)
     y = P.exp(x)

@@ -68,3 +68,32 @@ def test_operations_on_constants_alone() -> None:
         got = run([x + P.exp(P.neg(one)), P.add(one, one)], [x], [np.zeros(3, np.float32)], fused)
         np.testing.assert_allclose(got[0], np.full(3, np.exp(-1)), rtol=1e-6)
         assert got[1] == 2.0
+
+
+@pytest.mark.parametrize("shape", [(1024, 65), (3, 700, 67), (300, 1), (5000, 3), (40, 0)])
+@pytest.mark.parametrize("name", ["reduce_sum", "reduce_max", "reduce_min"])
+def test_reductions_across_columns(name: str, shape: tuple[int, ...]) -> None:
+    """Strips of columns, the last one narrower; and two reductions in one kernel, with work behind them."""
+    x = leaf(*shape)
+    axis = len(shape) - 2
+    values = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    reduce = getattr(P, name)
+    results = [reduce(x * 2.0, axes=(axis,)) + 1.0, reduce(-x, axes=(axis,))]
+    apply = {"reduce_sum": np.sum, "reduce_max": np.max, "reduce_min": np.min}[name]
+    expected = [apply(values * 2, axis=axis) + 1, apply(-values, axis=axis)]
+    for got, want in zip(run(results, [x], [values]), expected, strict=True):
+        assert np.allclose(got, want, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(1000, 3), (17, 15), (5, 1), (100, 16)])
+def test_short_rows_are_in_lanes(rows: int, columns: int) -> None:
+    """A softmax and its largest elements: reductions, and what is stored for each element behind them."""
+    x = leaf(rows, columns)
+    high = P.reduce_max(x, axes=(1,))
+    e = P.exp(x - P.reshape(high, shape=(rows, 1)))
+    y = P.div(e, P.reshape(P.reduce_sum(e, axes=(1,)), shape=(rows, 1)))
+    values = np.random.default_rng(0).normal(size=(rows, columns)).astype(np.float32)
+    powers = np.exp(values - values.max(1, keepdims=True))
+    got = run([y, high], [x], [values])
+    assert np.allclose(got[0], powers / powers.sum(1, keepdims=True), rtol=1e-5)
+    assert np.array_equal(got[1], values.max(1))

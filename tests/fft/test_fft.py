@@ -131,3 +131,10 @@ ERRORS: list[tuple[Callable[[], Any], type[PlaitError], str]] = [
 def test_errors(call: Callable[[], Any], error: type[PlaitError], text: str) -> None:
     with pytest.raises(error, match=text):
         call()
+
+
+def test_axes_have_pytorchs_name_too() -> None:
+    x = plait.tensor(np.random.default_rng(0).normal(size=(3, 4, 5)))
+    for name in ("fft2", "rfft2", "ifftn", "fftshift"):
+        function = getattr(plait.fft, name)
+        np.testing.assert_array_equal(function(x, dim=(0, 1)).numpy(), function(x, axes=(0, 1)).numpy())

@@ -145,3 +145,11 @@ def test_gradients(name):
         moved = [[v + sign * 1e-6 * (j == k) for j, v in enumerate((x, y))] for sign in (1, -1)]
         parts = [getattr(plait, name)(*m, *extra).numpy() for m in moved]
         np.testing.assert_allclose(slope, (parts[0] - parts[1]) / 2e-6, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", ["remainder", "fmod"])
+def test_quotients_in_derivatives_do_not_round_across_an_integer(name: str) -> None:
+    y = plait.tensor([-0.061, 0.061], dtype="float16", requires_grad=True)
+    x = plait.tensor([-8.48, 8.48], dtype="float16")  # 138.95 divisors; 139 in 16 bits
+    getattr(plait, name)(x, y).sum().backward()
+    assert y.grad is not None and y.grad.tolist() == [-138, -138]

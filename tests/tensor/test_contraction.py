@@ -165,7 +165,7 @@ ERRORS: list[tuple[Callable[[], Any], type[PlaitError], str]] = [
     (lambda: plait.einsum("i,i->i", t(2), t(2), optimize=[(0, 5)]), ArgumentError, r"no order for 2 operands"),
     (lambda: plait.tensordot(t((2, 3)), t((2, 3)), 1), ShapeError, r"axes of equal size"),
     (lambda: plait.tensordot(t(2), t(2), 3), ShapeError, r"no 3 axes to sum over"),
-    (lambda: plait.mm(t(2), t((2, 2))), ShapeError, r"mm does not take these shapes.*ranks 2, 2"),
+    (lambda: plait.mm(t(2), t((2, 2))), ShapeError, r"mm takes a matrix and a matrix"),
     (lambda: plait.bmm(t((2, 2, 2)), t((3, 2, 2))), ShapeError, r"the batches differ"),
     (lambda: plait.dot(t(2), t(3)), ShapeError, r"inner sizes differ"),
     (lambda: plait.inner(t(2), t(3)), ShapeError, r"last axes of one size"),

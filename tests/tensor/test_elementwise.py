@@ -190,8 +190,9 @@ def test_clamp_and_where():
     assert api.clamp(api.arange(5), 1, 3).tolist() == [1, 1, 2, 3, 3]
     assert api.clamp(api.arange(3, dtype="uint8"), max=1).tolist() == [0, 1, 1]
     assert api.where(t > 0, t, 0.0).tolist() == [0, 0, 0.5, 7]
+    assert [i.tolist() for i in api.where(t > 0)] == [[2, 3]]  # the positions, as `nonzero` gives them
     with pytest.raises(plait.errors.ArgumentError, match="use plait.nonzero"):
-        api.where(t > 0)
+        api.where(t > 0, t)
 
 
 def test_complex():

@@ -6,6 +6,7 @@ import doctest
 import inspect
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 import plait
@@ -32,6 +33,6 @@ def test_example(name):
     thing = CASES[name]
     assert thing.__doc__, f"{name} has no documentation"
     parser, runner = doctest.DocTestParser(), doctest.DocTestRunner(verbose=False)
-    test = parser.get_doctest(inspect.cleandoc(thing.__doc__), {"plait": _namespace()}, name, None, None)
+    test = parser.get_doctest(inspect.cleandoc(thing.__doc__), {"plait": _namespace(), "np": np}, name, None, None)
     output: list[str] = []
     assert runner.run(test, out=output.append).failed == 0, "".join(output)

@@ -27,6 +27,15 @@ def test_dropped_work_is_not_computed() -> None:
     assert node.value is None
 
 
+def test_a_view_that_nobody_holds_lets_go_of_its_base() -> None:
+    x = plait.tensor([[1.0, 2.0]])
+    base = x + 41
+    node, result = base._node, base.reshape(2) * 2
+    del base
+    assert result.tolist() == [84.0, 86.0]
+    assert node.value is None
+
+
 def test_a_structure_that_returns_is_fused_and_equal() -> None:
     random = np.random.default_rng(0)
     results = []

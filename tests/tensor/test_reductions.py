@@ -53,6 +53,34 @@ def test_dtypes():
     assert api.full((70000,), 1.0, dtype="float16").mean().item() == 1
 
 
+@pytest.mark.parametrize("name", ["sum", "mean", "amax", "count_nonzero", "norm"])
+def test_no_axes_mean_all_of_them_in_pytorchs_form(name):
+    x, function = plait.Tensor(X), getattr(api, name)
+    results = [getattr(x, name)(dim=()), function(x, dim=[])] + ([] if name == "norm" else [function(x, ())])
+    assert all(r.shape == () and abs(r.item() - function(x).item()) < 1e-5 for r in results)
+    assert function(x, axis=()).shape == X.shape and api.any(x, ()).shape == X.shape
+
+
+@pytest.mark.parametrize("name", ["any", "all"])
+def test_uint8_is_a_bool_of_pytorch(name):
+    x, function = plait.tensor([[0, 2], [3, 4]], dtype="uint8"), getattr(api, name)
+    expected = getattr(np, name)(x.numpy(), 1).tolist()
+    for result, dtype in ((function(x, 1), plait.uint8), (getattr(x, name)(1), plait.uint8),
+                          (function(x, axis=1), plait.bool), (x.to(plait.int8).any(1), plait.bool)):  # fmt: skip
+        assert result.dtype is dtype
+    assert function(x, 1).tolist() == expected and function(x).dtype is plait.bool
+
+
+def test_logcumsumexp_of_complex_numbers():
+    x = np.random.default_rng(1).normal(size=(3, 40)) * 3 + 1j
+    x = x + 1j * np.random.default_rng(2).normal(size=x.shape)
+    got = api.logcumsumexp(plait.tensor(x), 1)
+    np.testing.assert_allclose(np.exp(got.numpy()), np.cumsum(np.exp(x), 1), rtol=1e-12)
+    # no branch is cut where the largest real part leads
+    assert api.logcumsumexp(plait.tensor([9j, -800 + 1j]), 0).tolist() == [9j, 9j]
+    assert api.logcumsumexp(plait.tensor([-np.inf + 0j, 1 + 0j]), 0).tolist() == [-np.inf, 1]
+
+
 def test_empty():
     x = api.zeros(0, 3)
     assert (

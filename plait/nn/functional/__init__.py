@@ -1,6 +1,6 @@
 """The functions behind the layers, with PyTorch's names and order of arguments."""
 
-# ruff: noqa: F403 - every import here is a public name
+# ruff: noqa: F401, F403 - every import here is a name of this namespace
 
 from __future__ import annotations
 
@@ -21,3 +21,4 @@ from plait.nn.functional.normalization import *
 from plait.nn.functional.padding import *
 from plait.nn.functional.pooling import *
 from plait.nn.functional.resampling import *
+from plait.tensor.absent import of_functional as __getattr__  # says what to use for a name that is not here

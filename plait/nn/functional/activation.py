@@ -85,7 +85,7 @@ def _to_float(x: Any, name: str) -> Tensor:
 
 def _nonzero(value: float, name: str, of: str) -> float:
     if not value:
-        raise ArgumentError(message(f"{name} of {of} is a divisor", value, "a number other than 0"))
+        raise ArgumentError(message(f"{name} of {of} is a divisor", repr(value), "a number other than 0"))
     return value
 
 

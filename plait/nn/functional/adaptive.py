@@ -210,7 +210,8 @@ def _fractional(
     counts = tuple_of(output_size, rank, "output_size")
     if any(out + k - 1 > n for out, k, n in zip(counts, window, spatial, strict=True)):
         received = f"an input of shape {x.shape}, kernel_size={window}, output_size={counts}"
-        raise ShapeError(message(f"{name}: the windows do not fit in the input", received))
+        expected = "sizes of at least output_size + kernel_size - 1"
+        raise ShapeError(message(f"{name}: the windows do not fit in the input", received, expected))
     shape = (*x.shape[:2], rank)
     sample = rand(shape, dtype=x.dtype) if samples is None else as_operand(samples, name)
     sample = sample[None] if sample.ndim == 2 else sample

@@ -43,7 +43,7 @@ def _class_losses(logs: Tensor, classes: Tensor, weight: Any, ignore_index: int,
     """Return minus the weighted logarithms of the classes, and the sum of the weights."""
     weight = _class_weight(weight, logs, axis)
     _check_classes(logs, classes, axis)
-    counts = classes != ignore_index
+    counts = classes != ignore_index.__index__()
     is_valid = (classes >= 0) & (classes < logs.shape[axis])
     hit = _hits(classes, logs, axis)
     losses = -_of_class(logs if weight is None else logs * weight, hit, axis)
@@ -203,7 +203,7 @@ def _rows(input: Tensor, target: Any, name: str, has_classes: bool) -> tuple[Ten
 )  # fmt: skip
 def multi_margin_loss(input: Tensor, target: Any, p: int = 1, margin: float = 1.0, weight: Any = None) -> Tensor:
     if p not in (1, 2):
-        raise ArgumentError(message("multi_margin_loss has an order p", p, "1 or 2"))
+        raise ArgumentError(message("multi_margin_loss has an order p", repr(p), "1 or 2"))
     scores, classes = _rows(input, target, "multi_margin_loss", False)
     axis = scores.ndim - 1
     hit = _hits(classes, scores, axis)

@@ -88,7 +88,7 @@ def convolved_transposed(
     pads, extras = tuple_of(padding, rank, "padding", low=0), tuple_of(output_padding, rank, "output_padding", low=0)
     if any(e >= max(s, d) for e, s, d in zip(extras, strides, dilations, strict=True)):
         received = f"output_padding={extras}, stride={strides}, dilation={dilations}"
-        raise ArgumentError(message(f"{name}: output_padding is less than stride or dilation", received))
+        raise ArgumentError(message(f"{name}: output_padding does not fit", received, "less than stride or dilation"))
     if w.shape[0] != x.shape[1] or x.shape[1] % positive(groups, "groups"):
         received = f"an input of shape {x.shape}, a weight of shape {w.shape}, groups={groups}"
         expected = "weight [in, out / groups, ...], and groups that divide the channels"

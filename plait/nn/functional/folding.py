@@ -173,7 +173,8 @@ def pixel_shuffle(input: Any, upscale_factor: int) -> Tensor:
     *lead, channels, height, width = x.shape
     if channels % (r * r):
         received = f"{channels} channels, upscale_factor={r}"
-        raise ShapeError(message("pixel_shuffle: the channels do not divide into blocks", received))
+        expected = f"a multiple of {r * r} channels"
+        raise ShapeError(message("pixel_shuffle: the channels do not divide into blocks", received, expected))
     n, split = len(lead), (*lead, channels // (r * r), r, r, height, width)
     blocks = x.reshape(split).permute(*range(n + 1), n + 3, n + 1, n + 4, n + 2)
     return blocks.reshape(*lead, channels // (r * r), height * r, width * r)
@@ -200,7 +201,8 @@ def pixel_unshuffle(input: Any, downscale_factor: int) -> Tensor:
     *lead, channels, height, width = x.shape
     if height % r or width % r:
         received = f"{height} x {width} pixels, downscale_factor={r}"
-        raise ShapeError(message("pixel_unshuffle: the image does not divide into blocks", received))
+        expected = f"sizes divisible by {r}"
+        raise ShapeError(message("pixel_unshuffle: the image does not divide into blocks", received, expected))
     n, split = len(lead), (*lead, channels, height // r, r, width // r, r)
     blocks = x.reshape(split).permute(*range(n + 1), n + 2, n + 4, n + 1, n + 3)
     return blocks.reshape(*lead, channels * r * r, height // r, width // r)

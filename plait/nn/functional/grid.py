@@ -44,7 +44,9 @@ def _inside(place: Node, size: int, padding: str, align: bool) -> Node:
         return place
     if padding == "reflection":
         place = _reflected(place, 0.0, float(size - 1)) if align else _reflected(place, -0.5, float(size))
-    return P.clamp(place, scalar_node(0, place.dtype), scalar_node(size - 1, place.dtype))
+    first, last = scalar_node(0, place.dtype), scalar_node(size - 1, place.dtype)
+    # at the border itself the derivative is 0
+    return P.select(P.le(place, first), first, P.select(P.ge(place, last), last, place))
 
 
 def _pixels(grid: Node, size: int, align: bool) -> Node:

@@ -67,7 +67,7 @@ def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Tensor:
     x, y, weight = numeric(input1, "bilinear"), numeric(input2, "bilinear"), as_operand(weight, "bilinear")
     same_dtype(x, weight, "bilinear")
     same_dtype(y, weight, "bilinear")
-    if not x.ndim or x.shape[:-1] != y.shape[:-1] or (x.shape[-1], y.shape[-1]) != weight.shape[1:]:
+    if not (x.ndim and y.ndim) or x.shape[:-1] != y.shape[:-1] or (x.shape[-1], y.shape[-1]) != weight.shape[1:]:
         received = f"inputs of shape {x.shape} and {y.shape}, a weight of shape {weight.shape}"
         expected = "inputs [..., in1] and [..., in2], a weight [out, in1, in2]"
         raise ShapeError(message("bilinear: the sizes do not fit", received, expected))

@@ -125,7 +125,8 @@ def weighted(losses: Tensor, weight: Any, name: str) -> Tensor:
     result = losses * as_operand(weight, name)
     if result.shape != losses.shape:
         received = f"a weight of shape {weight.shape} for losses of shape {losses.shape}"
-        raise ShapeError(message(f"The weight of {name} does not broadcast to the losses", received))
+        fix = "pass a weight of that shape, or with sizes 1"
+        raise ShapeError(message(f"The weight of {name} does not broadcast to the losses", received, None, fix))
     return result
 
 
@@ -283,7 +284,8 @@ def gaussian_nll_loss(input: Tensor, target: Tensor, var: Any, full: bool = Fals
         v not in (1, n) for v, n in zip(variance.shape, input.shape, strict=False)
     ):
         received = f"an input of shape {input.shape}, variances of shape {variance.shape}"
-        raise ShapeError(message("gaussian_nll_loss: the variances do not fit the input", received))
+        expected = "one for each element, or for each line along the last axis"
+        raise ShapeError(message("gaussian_nll_loss: the variances do not fit the input", received, expected))
     # the limit passes the gradient on, as in PyTorch
     variance = where(variance < eps, eps + (variance - variance.detach()), variance)
     losses = 0.5 * (log(variance) + (input - target) ** 2 / variance)

@@ -439,6 +439,6 @@ def native_group_norm(
         (tensor([[2., 7.]]), tensor([[1.0000, 0.5000]]))
     """
     x = floating(input, "native_group_norm")
-    if (x.shape[0], x.shape[1], math.prod(x.shape[2:])) != (N, C, HxW):
+    if (*x.shape[:2], math.prod(x.shape[2:])) != (N, C, HxW):
         raise ShapeError(message("native_group_norm was told other sizes", f"shape {x.shape}", f"[{N}, {C}, {HxW}]"))
     return _group_norm(x, group, weight, bias, eps)

@@ -76,7 +76,7 @@ def _geometry(
         rest = size + 2 * p - d * (k - 1) - 1
         if rest < 0 and not ceil_mode or rest + s - 1 < 0:
             received = f"an input of shape {x.shape}, kernel_size={window}, padding={pads}"
-            raise ShapeError(message(f"{name}: the window is larger than the input", received))
+            raise ShapeError(message(f"{name}: the window is larger than the input", received, None, "pad the input"))
         count = rest // s + 1
         if ceil_mode and rest % s and count * s < size + p:  # one more window, if it starts inside
             count += 1

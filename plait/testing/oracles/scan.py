@@ -41,7 +41,18 @@ def cummin(x: Array, *, axis: int, reverse: bool = False) -> Array:
 
 def cumlogsumexp(x: Array, *, axis: int, reverse: bool = False) -> Array:
     """Running log of the sum of exponentials."""
-    return _along(lambda v: np.logaddexp.accumulate(v, axis=0), wide(x), axis, reverse)
+    if not np.iscomplexobj(x):
+        return _along(lambda v: np.logaddexp.accumulate(v, axis=0), wide(x), axis, reverse)
+
+    def accumulate(v: Array) -> Array:
+        result = v.copy()
+        for t in range(1, len(v)):
+            is_larger = result[t - 1].real >= v[t].real
+            large, small = np.where(is_larger, result[t - 1], v[t]), np.where(is_larger, v[t], result[t - 1])
+            result[t] = large + np.log1p(np.exp(small - large))
+        return result
+
+    return _along(accumulate, wide(x), axis, reverse)
 
 
 def cumlinear(a: Array, b: Array, *, axis: int, reverse: bool = False) -> Array:
