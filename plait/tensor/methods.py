@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import Any
@@ -100,6 +101,18 @@ def in_place(function: Callable[..., Tensor], name: str) -> Callable[..., Tensor
 
     method.__name__ = method.__qualname__ = name
     method.__doc__ = f"Write the result of `{name[:-1]}` to this tensor and return it.\n\n{function.__doc__ or ''}"
+    return method
+
+
+def example_calls(function: Callable[..., Any], full_name: str) -> str:
+    """Return the documentation of a function, whose example calls it by another name."""
+    return re.sub(rf"\bplait(\.\w+)*\.{function.__name__}\(", f"{full_name}(", function.__doc__ or "")
+
+
+def writing(function: Callable[..., Tensor], full_name: str) -> Callable[..., Tensor]:
+    """Return the function of this name that writes the result of `function` to its first argument."""
+    method = in_place(function, full_name.rpartition(".")[2])
+    method.__doc__ = (method.__doc__ or "").replace(function.__doc__ or "", example_calls(function, full_name))
     return method
 
 

@@ -103,6 +103,9 @@ def view(x: Tensor, *shape: Any) -> Tensor:
         DTypeError: the dtype has another number of bits.
 
     Example:
+        >>> plait.view(plait.tensor([1.0, 2.0]), 2, 1)
+        tensor([[1.],
+                [2.]])
         >>> plait.tensor([1.0]).view(plait.int32)
         tensor([1065353216], dtype=plait.int32)
     """
@@ -467,7 +470,7 @@ def expand(x: Any, *sizes: Any, size: Any = None, implicit: bool = False) -> Ten
     """Return a view stretched to `sizes` (PyTorch's name of `broadcast_to`).
 
     Example:
-        >>> plait.tensor([[1], [2]]).expand(-1, 2)
+        >>> plait.expand(plait.tensor([[1], [2]]), -1, 2)
         tensor([[1, 1],
                 [2, 2]])
     """
@@ -530,7 +533,7 @@ def sum_to_size(x: Any, *size: Any) -> Tensor:
         ShapeError: `size` does not broadcast to the shape of `x`.
 
     Example:
-        >>> plait.ones(3, 2).sum_to_size(1, 2)
+        >>> plait.sum_to_size(plait.ones(3, 2), 1, 2)
         tensor([[3., 3.]])
     """
     node, wanted = single(x, "sum_to_size"), new_shape(size)
@@ -582,7 +585,7 @@ def clone(x: Any, memory_format: Any = None) -> Tensor:
 
     Example:
         >>> x = plait.zeros(2)
-        >>> y = x.clone().fill_(1)
+        >>> y = plait.clone(x).fill_(1)
         >>> x
         tensor([0., 0.])
     """

@@ -41,6 +41,7 @@ DETERMINED = {"eig": lambda values, vectors: [values, vectors[:, None] * vectors
 # laws that say nothing of a function, and why
 EXEMPT = {
     **dict.fromkeys((("detach", "jvp"), ("detach_copy", "jvp")), "stops derivatives: that of the result is 0"),
+    ("from_dlpack", "jvp"): "takes memory, through which no derivative flows",
     ("categorical", "floats"): "draws other numbers for each precision, as jax.random does",
 }
 
@@ -113,6 +114,9 @@ def sample_of(full_name: str) -> Sample:
         for place, public in places:
             stack.callback(setattr, module_of(place), public, function)
             setattr(module_of(place), public, spy)
+        if (method := vars(plait.Tensor).get(name)) in (function, getattr(function, "method", function)):
+            stack.callback(setattr, plait.Tensor, name, method)
+            setattr(plait.Tensor, name, spy)
         doctest.DocTestRunner(verbose=False).run(example, out=lambda text: None)
     for args, kwargs in calls:
         leaves, treedef = tree.flatten((args, kwargs))

@@ -33,8 +33,7 @@ OUTSIDE = (
     "jiterator_*", "sparse.*", "torch.ops.*", "torch._*", "_*", "to_sparse", "hash_tensor", "native_*_backward",
     "*_backward", "nn.functional.scaled_grouped_mm", "nn.functional.grouped_mm",
 )  # fmt: skip
-DUNDER = ("__getitem__", "__radd__", "__rand__", "__rdiv__", "__rmatmul__", "__rmod__", "__rmul__", "__ror__",
-          "__rpow__", "__rsub__", "__rxor__")  # fmt: skip
+DUNDER = ("__getitem__", "__r*__")
 RANDOM = (
     "bernoulli", "cauchy", "empty", "empty_like", "empty_permuted", "empty_strided", "exponential", "geometric",
     "log_normal", "multinomial", "new_empty", "new_empty_strided", "normal", "pca_lowrank", "rand_like", "randint",
@@ -72,18 +71,10 @@ def in_gradient(sample: Any, text: str) -> bool:
     return "gradient [" in text
 
 
-def of_uint8(sample: Any, text: str) -> bool:
-    return torch.uint8 in (getattr(sample.input, "dtype", None), sample.kwargs.get("dtype"))
-
-
-def always(sample: Any, text: str) -> bool:
-    return True
-
-
 # differences that are decisions: operators; the samples, or the differences, concerned; why
 EXPECTED: tuple[tuple[tuple[str, ...], Callable[[Any, str], bool], str], ...] = (
     (("sort", "std", "var", "sum", "prod", "any", "all"), without_dim, "the function without dim is the standard's"),
-    (("equal",), always, "the function is the standard's: element by element"),
+    (("equal",), lambda s, t: True, "the function is the standard's: element by element"),
     (("squeeze*",), lambda s, t: "Only axes of size 1" in t, "the function is the standard's: that is an error"),
     (("floor_divide", "remainder"), lambda s, t: "inf" in t or "nan" in t, "infinities are the standard's"),
     (("nn.functional.ctc_loss",), in_gradient, "ours is the derivative by log_probs, PyTorch's that by the logits"),
@@ -91,12 +82,14 @@ EXPECTED: tuple[tuple[tuple[str, ...], Callable[[Any, str], bool], str], ...] = 
     (("chalf", "complex", "view_as_complex"), lambda s, t: "complex32" in t or "not take float16" in t,
      "there is no complex32"),
     (("einsum",), lambda s, t: "expected int64" in t, "small integers keep their dtype, as in NumPy"),
-    (("nn.functional.softmin*", "*margin*loss", "*pairwise_distance", "*trapezoid", "trapz", "scalar_tensor"), of_uint8,
-     "PyTorch's differences of unsigned integers wrap around"),
-    (("cholesky_inverse", "cholesky_solve", "*cholesky*, complex"), in_gradient, "PyTorch gives a gradient to the triangle that is not read"),
+    (("nn.functional.softmin*", "*margin*loss", "*pairwise_distance", "*trapezoid", "trapz", "scalar_tensor"),
+     lambda s, t: torch.uint8 in (getattr(s.input, "dtype", None), s.kwargs.get("dtype")),
+     "PyTorch's unsigned integers wrap around"),
+    (("cholesky_inverse", "cholesky_solve", "*cholesky*, complex"), in_gradient,
+     "PyTorch gives a gradient to the triangle that is not read"),
     (("special.bessel_*",), lambda s, t: s.input.dtype is torch.float64, "PyTorch's have 6 digits; ours are SciPy's"),
     (("as_strided_scatter",), in_gradient, "PyTorch's gradients are each those of the other places"),
-    (("as_strided partial_views",), always, "PyTorch reads memory outside the tensor"),
+    (("as_strided partial_views",), lambda s, t: True, "PyTorch reads memory outside the tensor"),
 )  # fmt: skip
 TOLERANCE = {"float16": 4e-3, "bfloat16": 2e-2, "float32": 1e-4, "complex64": 1e-4, "float64": 1e-7, "complex128": 1e-7}
 EPSILON = {"float16": 1e-3, "bfloat16": 8e-3, "float32": 1.2e-7, "complex64": 1.2e-7}
@@ -117,7 +110,9 @@ def is_one_of(name: str, patterns: tuple[str, ...]) -> bool:
 
 def operators(wanted: list[str]) -> Iterator[Any]:
     for op in op_db:
-        if (op.name in DUNDER or not is_one_of(op.name, OUTSIDE)) and (not wanted or is_one_of(op.name, tuple(wanted))):
+        if (is_one_of(op.name, DUNDER) or not is_one_of(op.name, OUTSIDE)) and (
+            not wanted or is_one_of(op.name, tuple(wanted))
+        ):
             yield op
 
 
@@ -154,7 +149,11 @@ def function_of(op: Any) -> Any:
     found: Any = plait
     for part in op.name.split("."):
         found = getattr(found, part, None)
-    return method_of(op) if found is None or isinstance(found, (DType, type(plait))) or op.name in DUNDER else found
+    return (
+        method_of(op)
+        if found is None or isinstance(found, (DType, type(plait))) or is_one_of(op.name, DUNDER)
+        else found
+    )
 
 
 def to_plait(value: Any) -> Any:
@@ -166,8 +165,6 @@ def to_plait(value: Any) -> Any:
         return str(value)
     if isinstance(value, torch.nn.Module):  # a distance: all of these are of PairwiseDistance
         return lambda x, y: plait.nn.functional.pairwise_distance(x, y, value.norm, value.eps)
-    if isinstance(value, torch.Size):
-        return tuple(value)
     if isinstance(value, (list, tuple)):
         return type(value)(to_plait(v) for v in value)
     if isinstance(value, dict):
@@ -257,17 +254,15 @@ def comparable(op: Any, sample: Any, result: Any) -> list[Any]:
         return [looked_up(source, f, dim) if k == at else f for k, f in enumerate(found)]
     if op.name in ("svd", "linalg.svd") and len(found) == 3:
         u, s, v = found
-        v = v.mH if op.name == "svd" else v
-        return [s, (u[..., : s.shape[-1]] * s[..., None, :]) @ v[..., : s.shape[-1], :]]
+        v, k = v.mH if op.name == "svd" else v, s.shape[-1]
+        return [s, (u[..., :k] * s[..., None, :]) @ v[..., :k, :]]
     return [abs(f) for f in found] if is_one_of(op.name, UP_TO_PHASE) else found
 
 
 def looked_up(source: Any, result: Any, dim: int) -> Any:
     """Return the elements that positions along an axis name."""
     source = source.detach()
-    if source.ndim == 0:
-        return source + 0 * result
-    if result.ndim == 0:
+    if 0 in (source.ndim, result.ndim):
         return source.reshape(-1)[result]
     index = result if result.ndim == source.ndim else result.unsqueeze(dim)
     return source.gather(dim, index)
@@ -279,11 +274,9 @@ def inputs_of(values: Any) -> list[Any]:
 
 def in_double(value: Any) -> Any:
     """Return a tensor or a dtype in 64-bit floats."""
-    to = {torch.float16: torch.float64, torch.bfloat16: torch.float64, torch.float32: torch.float64,
-          torch.complex64: torch.complex128}  # fmt: skip
     if isinstance(value, torch.dtype):
-        return to.get(value, value)
-    return plain(value).to(to.get(value.dtype, value.dtype)).requires_grad_(value.requires_grad)
+        return torch.complex128 if value.is_complex else torch.float64 if value.is_floating_point else value
+    return plain(value).to(in_double(value.dtype)).requires_grad_(value.requires_grad)
 
 
 def gradients_of(wanted: list[Any], leaves: list[Any], weights: list[Any]) -> list[Any]:
@@ -295,13 +288,11 @@ def gradients_of(wanted: list[Any], leaves: list[Any], weights: list[Any]) -> li
 def run_sample(op: Any, reference: Any, function: Any, sample: Any, grads: bool) -> None:
     """Compare one sample; raises `Mismatch` or whatever the function raised."""
     wanted = comparable(op, sample, reference(sample.input, *sample.args, **sample.kwargs))
-    arguments = to_plait([sample.input, *sample.args])
-    keywords = to_plait(sample.kwargs)
+    arguments, keywords = to_plait([sample.input, *sample.args]), to_plait(sample.kwargs)
     got = comparable(op, sample, function(*arguments, **keywords))
     is_random = is_one_of(op.name, RANDOM) or sample.kwargs.get("dropout_p", 0) > 0
     outputs = [w for w in wanted if isinstance(w, torch.Tensor) and w.requires_grad]
-    generator = torch.Generator().manual_seed(0)
-    weights = [torch.randn(w.shape, generator=generator, dtype=w.dtype) for w in outputs]
+    weights = [torch.randn(w.shape, generator=torch.Generator().manual_seed(0), dtype=w.dtype) for w in outputs]
 
     @cache
     def wide() -> tuple[list[Any], list[Any]]:
@@ -312,9 +303,8 @@ def run_sample(op: Any, reference: Any, function: Any, sample: Any, grads: bool)
 
     check(got, wanted, "value", lambda: wide()[0], is_random)
     leaves = inputs_of([sample.input, *sample.args, *sample.kwargs.values()])
-    if not grads or not leaves or not outputs or is_random or is_one_of(op.name, NO_GRADIENT):
-        return
-    if op.name in TIES and sample.input.element_size() == 2:  # has equal elements
+    has_ties = op.name in TIES and sample.input.element_size() == 2
+    if not grads or not leaves or not outputs or is_random or has_ties or is_one_of(op.name, NO_GRADIENT):
         return
     expected = gradients_of(wanted, leaves, weights)
     mine = [m for m, w in zip(got, wanted, strict=True) if isinstance(w, torch.Tensor) and w.requires_grad]
@@ -349,14 +339,9 @@ def run(op: Any, dtype: torch.dtype, options: argparse.Namespace) -> tuple[int, 
     reference, function = functions_of(op, options)
     if function is None:
         return 1, [], ["absent"]
-    differentiable = dtype.is_floating_point or dtype.is_complex
-    gradients = (
-        options.gradients and differentiable and op.supports_autograd and dtype in op.supported_backward_dtypes("cpu")
-    )
+    gradients = options.gradients and op.supports_autograd and dtype in op.supported_backward_dtypes("cpu")
     torch.manual_seed(0)
-    count = 0
-    decided: list[str] = []
-    failures: list[str] = []
+    count, decided, failures = 0, list[str](), list[str]()
     for sample in op.sample_inputs("cpu", dtype, requires_grad=gradients):
         if count >= options.samples:
             break
@@ -385,11 +370,10 @@ def main() -> None:
     parser.add_argument("names", nargs="*")
     parser.add_argument("--dtypes", default="float32")
     parser.add_argument("--samples", type=int, default=1000)
-    parser.add_argument("--methods", action="store_true")
-    parser.add_argument("--in-place", action="store_true")
     parser.add_argument("--no-gradients", dest="gradients", action="store_false")
     parser.add_argument("--part", default="0/1", help="k/n: only every n-th operator, from the k-th")
-    parser.add_argument("-v", "--verbose", action="store_true")
+    for flag in (("--methods",), ("--in-place",), ("-v", "--verbose")):
+        parser.add_argument(*flag, action="store_true")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     signal.signal(signal.SIGALRM, lambda *_: (_ for _ in ()).throw(TimeoutError(f"over {SECONDS} s")))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from inspect import signature
+from inspect import Parameter, Signature, signature
 from typing import Any
 
 from plait import random
@@ -14,7 +14,7 @@ from plait.sampling import default_generator
 from plait.tensor import functions, reductions
 from plait.tensor.creation import arange
 from plait.tensor.functions import exp, expm1, where
-from plait.tensor.methods import attach, in_place
+from plait.tensor.methods import attach, example_calls, writing
 from plait.tensor.operators import assign, to_float
 from plait.tensor.shaping import as_operand
 from plait.tensor.splitting import chunk
@@ -48,7 +48,8 @@ _Function = Callable[..., Any]
 
 def _writing(function: _Function, accept: _Function | None = None) -> _Function:
     """Return `function` with one more argument, `inplace`; `accept` checks the input before, if given."""
-    name, count = function.__name__, len(signature(function).parameters) - 1
+    name, (first, *others) = function.__name__, signature(function).parameters.values()
+    count = len(others)
 
     @wraps(function)
     def call(input: Any, *args: Any, inplace: bool = False, **kwargs: Any) -> Tensor:
@@ -61,6 +62,9 @@ def _writing(function: _Function, accept: _Function | None = None) -> _Function:
             result = narrowed(function(widened(x), *args, **kwargs), x.dtype)
         return assign(input, result, name) if inplace else result
 
+    last = Parameter("inplace", Parameter.POSITIONAL_OR_KEYWORD, default=False)
+    call.__signature__ = Signature([first.replace(name="input"), *others, last])  # type: ignore[attr-defined]
+    call.__doc__ = example_calls(function, f"plait.nn.functional.{name}")
     return call
 
 
@@ -347,6 +351,7 @@ def gumbel_softmax(logits: Any, tau: float = 1.0, hard: bool = False, eps: float
 
 
 celu_, elu_, hardtanh_, leaky_relu_, relu_, rrelu_, selu_, threshold_ = (
-    in_place(f, f"{f.__name__}_") for f in (celu, elu, hardtanh, leaky_relu, relu, rrelu, selu, threshold)
+    writing(f, f"plait.nn.functional.{f.__name__}_")
+    for f in (celu, elu, hardtanh, leaky_relu, relu, rrelu, selu, threshold)
 )
 attach([hardshrink, prelu])

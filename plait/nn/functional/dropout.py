@@ -11,7 +11,7 @@ from plait.core.errors import ShapeError, message
 from plait.nn.arguments import floating, probability
 from plait.sampling import default_generator
 from plait.tensor.functions import where
-from plait.tensor.methods import in_place
+from plait.tensor.methods import writing
 from plait.tensor.operators import assign
 from plait.tensor.shaping import as_operand
 from plait.tensor.tensor import Tensor
@@ -98,5 +98,5 @@ feature_alpha_dropout = _drops(
     "feature_alpha_dropout", f"Set whole channels {_ALPHA}", _saturated, by_channel=True, training=False
 )
 dropout_, feature_dropout_, alpha_dropout_, feature_alpha_dropout_ = (
-    in_place(f, f"{f.__name__}_") for f in (dropout, feature_dropout, alpha_dropout, feature_alpha_dropout)
+    writing(f, f"plait.{f.__name__}_") for f in (dropout, feature_dropout, alpha_dropout, feature_alpha_dropout)
 )
