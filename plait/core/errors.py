@@ -29,6 +29,10 @@ class ArgumentError(PlaitError, ValueError):
     """An argument value outside what the function accepts."""
 
 
+class SharingError(ArgumentError, BufferError):
+    """Memory cannot be shared with another library."""
+
+
 class ArgumentTypeError(PlaitError, TypeError):
     """An argument of a type that the function does not accept."""
 

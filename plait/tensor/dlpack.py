@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from plait.core.dtype import _BY_NAME, DType
-from plait.core.errors import ArgumentError, ArgumentTypeError, DTypeError, GradientError, message
+from plait.core.errors import ArgumentError, ArgumentTypeError, DTypeError, GradientError, SharingError, message
 from plait.core.graph import data
 from plait.runtime.buffer import Buffer, from_numpy, to_numpy
 from plait.tensor import lazy
@@ -218,4 +218,4 @@ def _capsule_of(x: Any) -> Any:
     except TypeError:  # a producer from before versions
         return x.__dlpack__()
     except BufferError as error:
-        raise ArgumentError(message("This tensor cannot be shared", str(error), None, "use plait.tensor")) from error
+        raise SharingError(message("This tensor cannot be shared", str(error), None, "use plait.tensor")) from error

@@ -171,7 +171,7 @@ def judge(example: Example, label: str, call: Arguments, compute: bool = True) -
             warnings.simplefilter("ignore")
             result = example.function(*args, **kwargs)
             stage = "later"
-            for leaf in tree.leaves(result) if compute else ():
+            for leaf in tree.leaves(result) if compute and str(2**70) not in label else ():  # that may take for ever
                 if isinstance(leaf, plait.Tensor):
                     leaf._array()
         return None

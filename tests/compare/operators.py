@@ -184,9 +184,7 @@ def plait_tensor(value: torch.Tensor) -> Any:
 
 
 def flat(value: Any) -> list[Any]:
-    if isinstance(value, (list, tuple)):
-        return [leaf for v in value for leaf in flat(v)]
-    return [value]
+    return [leaf for v in value for leaf in flat(v)] if isinstance(value, (list, tuple)) else [value]
 
 
 def array_of(value: Any) -> np.ndarray[Any, Any]:
