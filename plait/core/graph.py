@@ -11,7 +11,7 @@ from typing import Any
 from plait.core import primitive as _primitive
 from plait.core.aval import Aval, Size, aval
 from plait.core.dtype import DType, float32
-from plait.core.errors import InternalError
+from plait.core.errors import ArgumentTypeError, InternalError, message
 from plait.core.primitive import PRIMITIVES, Primitive, Waived
 
 # What a node depends on, or-ed along the graph: a tensor that requires gradients, a placeholder, a variable of a
@@ -180,6 +180,7 @@ def record(prim: Primitive, inputs: tuple[Node, ...], params: Params = EMPTY) ->
         key = (tuple(params.items()), key)  # its hash is faster than that of Params
     result = prim.cache.get(key)
     if result is None:
+        _check_settings(prim, params)
         result = prim.cache[key] = prim.aval(*[i.aval for i in inputs], **params)
     node = _new(Node)
     node.prim = prim
@@ -193,6 +194,14 @@ def record(prim: Primitive, inputs: tuple[Node, ...], params: Params = EMPTY) ->
     node.flags = flags
     locate(node)
     return node
+
+
+def _check_settings(prim: Primitive, params: Params) -> None:
+    for name, value in params.items():
+        if hasattr(value, "_node"):
+            text = f"{prim.name}: {name} is a setting, known when the operation is recorded"
+            fix = "pass a Python value, e.g. bool(x) or int(x)"
+            raise ArgumentTypeError(message(text, f"a tensor of shape {value.shape}", None, fix))
 
 
 def call(prim: Primitive, inputs: Sequence[Any], params: dict[str, Any]) -> Node:

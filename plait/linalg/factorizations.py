@@ -403,5 +403,8 @@ def ldl_solve(LD: Any, pivots: Any, y: Any, *, hermitian: bool = False) -> Tenso
     """
     packed, b = operands("ldl_solve", LD, y)
     exchanged = P.convert(single(pivots, "ldl_solve"), dtype=int32)
+    if exchanged.shape[-1:] != packed.shape[-1:]:
+        received = f"shapes {exchanged.shape} and {packed.shape}"
+        raise ShapeError(message("ldl_solve takes a pivot for each row", received, "(..., n) and (..., n, n)"))
     packed, exchanged, b = with_batch("ldl_solve", packed, exchanged, b, core=(2, 1, 2))
     return wrap(P.ldl_solve(packed, exchanged, b, hermitian=hermitian))

@@ -51,6 +51,9 @@ def operands(name: str, *values: Any) -> list[Node]:
 
 def with_batch(name: str, *nodes: Node, core: Sequence[int] = (2, 2, 2)) -> list[Node]:
     """Broadcast the leading axes of matrices; `core` says how many last axes of each stay."""
+    for n, k in zip(nodes, core, strict=False):
+        if n.ndim < k:
+            raise ShapeError(message(f"{name}: an argument has too few axes", f"shape {n.shape}", f"at least {k} axes"))
     batch = broadcast_shapes(*[n.shape[: n.ndim - k] for n, k in zip(nodes, core, strict=False)], name=name)
     return [broadcast_to(n, (*batch, *n.shape[n.ndim - k :])) for n, k in zip(nodes, core, strict=False)]
 

@@ -205,7 +205,8 @@ def pinv(x: Any, rtol: Any = None, *, atol: Any = None, hermitian: bool = False)
                 [0.0000, 0.0000]])
     """
     node = square(x, "pinv") if hermitian else matrix(x, "pinv")
-    absolute, relative = tolerances(node, atol, rtol)
+    node, *limits = with_batch("pinv", node, *tolerances(node, atol, rtol), core=(2, 0, 0))
+    absolute, relative = limits
     return wrap(P.pinv(node, absolute, relative, hermitian=hermitian))
 
 

@@ -7,9 +7,10 @@ Mnih, Implicit reparameterization gradients, 2018 (the derivative by the paramet
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import nan
 from typing import Any
 
-from plait.core.dtype import bool_, float32, float64
+from plait.core.dtype import float32, float64
 from plait.random.basic import exponential, normal, uniform
 from plait.random.continuous import rademacher
 from plait.random.keys import Shape, split
@@ -21,6 +22,7 @@ from plait.tensor.api import (
     cbrt,
     digamma,
     exp,
+    isfinite,
     log,
     log1p,
     logaddexp,
@@ -72,7 +74,8 @@ def _draw(key: Any, a: Tensor) -> Tensor:
         bound = x * x / 2 + d * (1 - v + log(v))
         return (base > 0) & (log1p(-uniform(other, a.shape, a.dtype)) < bound), v
 
-    v = rejection(first, propose, d * 0 + 1, zeros(a.shape, dtype=bool_) | True)
+    # no proposal is ever accepted for a parameter that is negative, infinite or NaN
+    v = rejection(first, propose, where(a >= 0, 1.0, nan).to(a.dtype), isfinite(a) & (a >= 0))
     return log(d) + log(v) + where(a < 1, log1p(-uniform(second, a.shape, a.dtype)) / a, 0.0)
 
 

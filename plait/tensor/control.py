@@ -216,6 +216,7 @@ def pure_callback(function: Callable[..., Any], results: Any, *args: Any) -> Any
         >>> plait.pure_callback(np.sqrt, plait.tensor(0.0), plait.tensor(9.0))
         tensor(3.)
     """
+    check_function(function, "pure_callback")
     inputs, treedef = _flatten(args, "pure_callback")
     kinds, out_tree = tree.flatten(results, is_leaf=_is_spec)
     for k in kinds:

@@ -258,6 +258,9 @@ def _in_place(general: Callable[[Any, Any], Tensor], name: str) -> Any:
 def assign(target: Tensor, value: Tensor, name: str) -> Tensor:
     """Write `value` to `target`; raises `ArgumentError` if shape or kind of dtype do not allow it."""
     node = value._node
+    if not isinstance(target, Tensor):
+        text = f"{name} in place writes to a tensor"
+        raise ArgumentTypeError(message(text, repr(target)[:40], None, "pass a tensor"))
     if node.shape != target.shape:
         text = f"{name} in place cannot change the shape of its tensor"
         raise ArgumentError(message(text, node.shape, target.shape, "use the function that returns a new tensor"))

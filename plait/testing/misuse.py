@@ -29,7 +29,7 @@ import numpy as np
 
 import plait
 from plait.core import tree
-from plait.core.errors import InternalError, PlaitError
+from plait.core.errors import InternalError, LinAlgError, PlaitError
 from plait.testing.surface import module_of, public_functions
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
@@ -42,7 +42,7 @@ _PYTHON = re.compile(
     r"|too many positional|missing a required"
 )
 _RULE = re.compile(r"\b(takes?|needs?|must|names?|has|have|are|one|each|there is)\b", re.IGNORECASE)
-_LEFT_OUT = {"sync", "enable_grad", "no_grad", "set_num_threads", "fork_rng", "load", "save", "seed"}
+_LEFT_OUT = {"sync", "enable_grad", "no_grad", "set_num_threads", "fork_rng", "load", "save", "seed", "pure_callback"}
 
 
 class Failure(NamedTuple):
@@ -186,7 +186,7 @@ def judge(example: Example, label: str, call: Arguments, compute: bool = True) -
 def _fault(error: Exception, stage: str, label: str) -> str | None:
     text = str(error).splitlines()[0][:200] if str(error) else ""
     shown = f"{type(error).__name__} {stage}: {text}"
-    if stage == "later" or isinstance(error, InternalError):
+    if stage == "later" and not isinstance(error, LinAlgError) or isinstance(error, InternalError):
         return shown
     if isinstance(error, PlaitError):
         text = str(error)
