@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 
 import plait
+
+torch = pytest.importorskip("torch")
 
 FUNCTIONS = {
     "svd": (lambda lib, x: (lambda u, s, vh: u * s * s @ vh)(*lib.linalg.svd(x, full_matrices=False)), (4, 6)),
