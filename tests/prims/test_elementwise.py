@@ -127,9 +127,7 @@ def test_lowering_agrees_with_oracle(name: str, dtype: str) -> None:
             continue
         # the scale of rounding: the result, and for complex numbers and near zeros the unit around it
         epsilon = float(ml_dtypes.finfo(as_dtype(got.dtype).real.numpy).eps)
-        unit = (
-            1.0 if name.startswith(("airy", "bessel")) else 0.1
-        )  # of waves: the error at a root
+        unit = 1.0 if name.startswith(("airy", "bessel")) else 0.1  # of waves: the error at a root
         limit = prim.domain.tolerance * epsilon * (np.abs(want) + unit)
         error = np.abs(widen(got) - want)
         assert np.all(error <= limit), f"{arrays}: {got} is not {want}"
