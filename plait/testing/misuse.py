@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import doctest
 import fnmatch
 import inspect
 import io
@@ -30,7 +29,7 @@ import numpy as np
 import plait
 from plait.core import tree
 from plait.core.errors import InternalError, LinAlgError, PlaitError
-from plait.testing.surface import module_of, public_functions
+from plait.testing.surface import documented_calls, public_functions
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 _SECONDS = 20
@@ -71,33 +70,7 @@ def examples(*patterns: str) -> Iterator[Example]:
     for function, own in names.items():
         wanted = [n for n in own if not patterns or any(fnmatch.fnmatch(n, p) for p in patterns)]
         if wanted and wanted[0].rpartition(".")[2] not in _LEFT_OUT:
-            yield from _example(wanted[0], own, function)
-
-
-def _example(shown: str, names: list[str], function: Callable[..., Any]) -> Iterator[Example]:
-    """Run the documented example with a spy in the place of the function; yield its first call."""
-    calls: list[Arguments] = []
-
-    def spy(*args: Any, **kwargs: Any) -> Any:
-        if not calls:
-            calls.append(tree.map_(_copied, (args, kwargs)))
-        return function(*args, **kwargs)
-
-    source = doctest.DocTestParser().get_doctest(function.__doc__ or "", {"plait": plait, "np": np}, shown, None, 0)
-    places = [(module_of(name.rpartition(".")[0]), name.rpartition(".")[2]) for name in names]
-    for module, name in places:
-        setattr(module, name, spy)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            doctest.DocTestRunner(verbose=False).run(source, out=lambda text: None)
-    finally:
-        for module, name in places:
-            setattr(module, name, function)
-    yield from [Example(shown, function, *call) for call in calls]
-
-
-def _copied(leaf: Any) -> Any:
-    return leaf.detach().clone() if isinstance(leaf, plait.Tensor) else leaf
+            yield Example(wanted[0], function, *documented_calls(function)[0])
 
 
 # wrong values

@@ -88,20 +88,17 @@ def module_of(name: str) -> Any:
     return found
 
 
-def sample_of(full_name: str) -> Sample:
-    """Run the example of a function, and return its first call of the function.
+def documented_calls(function: Callable[..., Any]) -> list[tuple[tuple[Any, ...], dict[str, Any]]]:
+    """Run the example of a function; return the arguments of its calls, under any public name or as a method.
 
     Raises:
         Undocumented: there is no example that calls the function.
-        Inapplicable: it does not take tensors.
     """
-    namespace, _, name = full_name.rpartition(".")
-    function = getattr(module_of(namespace), name)
-    name = getattr(function, "__name__", name)
+    name = getattr(function, "__name__", "")
     calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
 
     def spy(*args: Any, **kwargs: Any) -> Any:
-        calls.append((args, kwargs))
+        calls.append(tree.map_(_copied, (args, kwargs)))  # what the call writes to is kept as it was
         return function(*args, **kwargs)
 
     example = doctest.DocTestParser().get_doctest(function.__doc__ or "", {"plait": plait, "np": np}, name, None, 0)
@@ -118,14 +115,30 @@ def sample_of(full_name: str) -> Sample:
             stack.callback(setattr, plait.Tensor, name, method)
             setattr(plait.Tensor, name, spy)
         doctest.DocTestRunner(verbose=False).run(example, out=lambda text: None)
-    for args, kwargs in calls:
+    if not calls:
+        raise Undocumented("the example does not call it")
+    return calls
+
+
+def _copied(leaf: Any) -> Any:
+    return leaf.detach().clone() if isinstance(leaf, plait.Tensor) else leaf
+
+
+def sample_of(full_name: str) -> Sample:
+    """Return the first call with a tensor in the example of a function.
+
+    Raises:
+        Undocumented: there is no example that calls the function.
+        Inapplicable: it does not take tensors.
+    """
+    namespace, _, name = full_name.rpartition(".")
+    function = getattr(module_of(namespace), name)
+    name = getattr(function, "__name__", name)
+    for args, kwargs in documented_calls(function):
         leaves, treedef = tree.flatten((args, kwargs))
         tensors = [i for i, leaf in enumerate(leaves) if isinstance(leaf, plait.Tensor)]
         if tensors:
-            call = _caller(function, name, leaves, tensors, treedef)
-            return Sample(name, [leaves[i].detach() for i in tensors], call)
-    if not calls:
-        raise Undocumented("the example does not call it")
+            return Sample(name, [leaves[i] for i in tensors], _caller(function, name, leaves, tensors, treedef))
     raise Inapplicable("its arguments are no tensors")
 
 
