@@ -39,13 +39,18 @@ EMPTY = Params()
 
 
 class Recorder:
-    """Process-wide recording state: `mask` is and-ed into flags, `location` overrides the source line."""
+    """Process-wide recording state: `mask` is and-ed into flags, `location` overrides the source line.
 
-    __slots__ = ("mask", "location")
+    `mode` is None, or what converts the arguments of functions before they record: `mode.cast(name, args, kwargs)`
+    (see `plait.amp`). Recordings are kept for each of its values.
+    """
+
+    __slots__ = ("mask", "location", "mode")
 
     def __init__(self) -> None:
         self.mask = -1
         self.location: Node | None = None
+        self.mode: Any = None
 
 
 recorder = Recorder()
@@ -281,20 +286,19 @@ def toposort(outputs: Iterable[Node], stop: Callable[[Node], bool] | None = None
     """Return the nodes that `outputs` need, inputs first; nothing below a node with `stop(node)` is visited."""
     order: list[Node] = []
     seen: set[Node] = set()
-    stack = list(outputs)[::-1]
+    stack: list[Any] = list(outputs)[::-1]
     while stack:
-        node = stack[-1]
-        if node in seen:
-            stack.pop()
-            continue
-        if stop is None or not stop(node):
-            waiting = [i for i in node.inputs if i not in seen]
-            if waiting:
-                stack.extend(waiting[::-1])
-                continue
-        seen.add(node)
-        order.append(node)
-        stack.pop()
+        node = stack.pop()
+        if node is None:  # all below the next one have been visited
+            order.append(stack.pop())
+        elif node not in seen:
+            seen.add(node)
+            if not node.inputs or stop is not None and stop(node):
+                order.append(node)
+            else:
+                stack.append(node)
+                stack.append(None)
+                stack.extend(node.inputs[::-1])
     return order
 
 
@@ -359,10 +363,12 @@ class Graph:
 
 
 def rebuild(node: Node, inputs: tuple[Node, ...]) -> Node:
-    """Record the operation of `node` on other inputs, keeping its source line."""
+    """Record the operation of `node` on other inputs, keeping its source line, if it has one."""
     if all(a is b for a, b in zip(inputs, node.inputs, strict=True)):
         return node
-    previous, recorder.location = recorder.location, node
+    previous = recorder.location
+    if node.code is not None:
+        recorder.location = node
     try:
         return record(node.prim, inputs, node.params)
     finally:

@@ -7,6 +7,7 @@ batching, sharding, cost, the domain of valid inputs and the name of its oracle.
 
 from plait.prims import (
     compact,
+    composite,
     contract,
     control,
     conv,
@@ -30,6 +31,7 @@ from plait.prims import (
 
 __all__ = [
     "compact",
+    "composite",
     "contract",
     "control",
     "conv",

@@ -24,7 +24,8 @@ from plait.tensor import lazy
 from plait.tensor.hooks import hooks_of
 from plait.tensor.tensor import Tensor, node_of, to_node, wrap
 from plait.transforms.batch import batch, broadcast_to_batch
-from plait.transforms.differentiate import between, instantiate, linearize as linearize_nodes, pull_back, push_forward
+from plait.transforms.differentiate import instantiate, linearize as linearize_nodes, pull_back, push_forward
+from plait.transforms.gradients import gradients, history_of
 
 Function = Callable[..., Any]
 
@@ -107,21 +108,19 @@ def backward(
     node = node_of(tensor)
     _check_history(node)
     cotangent = conjugated(_cotangent(node, gradient))
-    leaves = _gradient_leaves(node)
+    history = history_of(node, REQUIRES_GRAD)
+    leaves = _gradient_leaves(history)
     if inputs is not None:
         wanted = {node_of(t) for t in inputs}
         leaves = [leaf for leaf in leaves if leaf in wanted]
     with no_grad():
-        (result,), pull = pull_back([node], leaves, REQUIRES_GRAD)
-        gradients = pull([cotangent])
-        for leaf, g in zip(leaves, gradients, strict=True):
+        result, found = gradients(history, leaves, REQUIRES_GRAD, cotangent)
+        for leaf, g in zip(leaves, found, strict=True):
             owner = leaf.extra() if isinstance(leaf.extra, weakref.ref) else None
             if owner is not None and g is not None:
                 _accumulate(owner, conjugated(g))
     if not retain_graph:
-        for n in [*between([node], leaves, REQUIRES_GRAD), node]:
-            if n.inputs:
-                n.flags = n.flags & ~REQUIRES_GRAD | FREED
+        _free(history, leaves)
     if result is not node and tensor._node is node:
         result.flags = node.flags
         tensor._node = result
@@ -162,10 +161,22 @@ def _cotangent(node: Node, gradient: Any) -> Node:
     return cotangent
 
 
-def _gradient_leaves(node: Node) -> list[Node]:
-    """The leaves that require gradients below `node`; raises where a freed history is met."""
+def _free(history: Sequence[Node], leaves: Sequence[Node]) -> None:
+    """Let nobody differentiate the nodes between `leaves` and the last node again."""
+    active = set(leaves)
+    for n in history:
+        if n.flags & REQUIRES_GRAD and any(i in active for i in n.inputs):
+            active.add(n)
+            n.flags = n.flags & ~REQUIRES_GRAD | FREED
+    last = history[-1]
+    if last.inputs:
+        last.flags = last.flags & ~REQUIRES_GRAD | FREED
+
+
+def _gradient_leaves(history: Sequence[Node]) -> list[Node]:
+    """The leaves that require gradients in a history; raises where a freed one is met."""
     leaves = []
-    for n in toposort([node], lambda n: not n.flags & REQUIRES_GRAD):
+    for n in history:
         if not n.flags & REQUIRES_GRAD:
             if n.flags & FREED:
                 _check_history(n)
@@ -288,12 +299,11 @@ def value_and_grad(function: Function, argnums: int | Sequence[int] = 0, has_aux
         call = _Call(function, args, kwargs, argnums, "grad")
         output, aux = _with_aux(call.output) if has_aux else (call.output, None)
         node = _scalar_output(output)
-        results, pull = pull_back([node], call.variables, TRACED)
-        gradients = [None if g is None else conjugated(g) for g in pull([full(1, node.aval)])]
+        result, found = gradients(history_of(node, TRACED, call.variables), call.variables, TRACED, full(1, node.aval))
         aux_nodes = [node_of(t) for t in tree.leaves(aux) if isinstance(t, Tensor)]
-        packed = call.pack(gradients)
-        _release([*results, *[node_of(t) for t in tree.leaves(packed)], *aux_nodes], call.variables)
-        value = wrap(results[0])
+        packed = call.pack([None if g is None else conjugated(g) for g in found])
+        _release([result, *[node_of(t) for t in tree.leaves(packed)], *aux_nodes], call.variables)
+        value = wrap(result)
         return ((value, aux), packed) if has_aux else (value, packed)
 
     return wrapped

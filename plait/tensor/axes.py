@@ -12,6 +12,7 @@ from plait.core.errors import ArgumentTypeError, ShapeError, message
 from plait.core.graph import Node
 from plait.core.primitive import P
 from plait.prims.sort import take_along
+from plait.tensor.composite import composite
 from plait.tensor.families import both_names, named
 from plait.tensor.operators import scalar_node, single, to_float
 from plait.tensor.tensor import Tensor, axis_index, converted, wrap
@@ -82,7 +83,7 @@ def along(
             function.__doc__ = _DOCUMENT.format(
                 summary=summary, example=text, more=more, result=result, axis=axis, raises=raises
             )
-        return both_names(function)
+        return both_names(composite(function))
 
     return decorate
 

@@ -266,16 +266,26 @@ def signature(outputs: Sequence[Node]) -> tuple[Any, list[Node], list[Node]]:
     rows: list[Any] = []
     leaves: list[Node] = []
     constants: list[Node] = []
-    for node in toposort(outputs, has_value):
-        number[node] = len(number)
-        if node.prim is CONSTANT:
-            constants.append(node)
-            rows.append(node.aval)
-        elif node.value is not None:
-            leaves.append(node)
-            rows.append((node.aval,))
-        else:
+    stack: list[Node | None] = list(outputs)[::-1]
+    while stack:  # as `toposort`, written out: every flush of eager code passes here
+        node = stack.pop()
+        if node is None:
+            node = stack.pop()
+            assert node is not None
+            number[node] = len(rows)
             rows.append((node.prim, node.params, tuple([number[i] for i in node.inputs])))
+        elif node not in number:
+            number[node] = len(rows)
+            if node.value is None and node.inputs:
+                stack += (node, None, *node.inputs[::-1])
+            elif node.prim is CONSTANT:
+                constants.append(node)
+                rows.append(node.aval)
+            elif node.value is not None:
+                leaves.append(node)
+                rows.append((node.aval,))
+            else:
+                rows.append((node.prim, node.params, ()))
     rows.append(tuple([number[o] for o in outputs]))
     return tuple(rows), leaves, constants
 

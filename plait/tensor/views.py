@@ -15,7 +15,19 @@ from typing import Any
 from plait.core.aval import aval
 from plait.core.dtype import bool_, int64
 from plait.core.errors import ArgumentError, message
-from plait.core.graph import EMPTY, FREED, REQUIRES_GRAD, TRACED, Node, Params, constant, full, record, recorder
+from plait.core.graph import (
+    ABSTRACT,
+    EMPTY,
+    FREED,
+    REQUIRES_GRAD,
+    TRACED,
+    Node,
+    Params,
+    constant,
+    full,
+    record,
+    recorder,
+)
 from plait.core.primitive import PRIMITIVES, P, Primitive
 
 
@@ -52,7 +64,11 @@ def relabelled(node: Node, flags: int) -> Node:
 
 def detached(node: Node) -> Node:
     """Return a node of the same value through which no gradient flows."""
-    return relabelled(node, 0) if node.flags & _HISTORY else node
+    if not node.flags & (_HISTORY | ABSTRACT):
+        return node
+    result = P.stop_gradient(node)
+    result.flags &= ~_HISTORY
+    return result
 
 
 def is_leaf(node: Node) -> bool:

@@ -12,6 +12,7 @@ from plait.core.errors import ArgumentError, ShapeError, message
 from plait.nn.arguments import floating, narrowed, numeric, widened
 from plait.sampling import default_generator
 from plait.tensor import functions, reductions
+from plait.tensor.composite import composite
 from plait.tensor.creation import arange
 from plait.tensor.functions import exp, expm1, where
 from plait.tensor.methods import attach, example_calls, writing
@@ -51,15 +52,18 @@ def _writing(function: _Function, accept: _Function | None = None) -> _Function:
     name, (first, *others) = function.__name__, signature(function).parameters.values()
     count = len(others)
 
+    @composite
+    def widely(input: Any, *args: Any, **kwargs: Any) -> Tensor:
+        x = accept(input, name)  # type: ignore[misc]
+        return narrowed(function(widened(x), *args, **kwargs), x.dtype)
+
+    compute = function if accept is None else widely
+
     @wraps(function)
     def call(input: Any, *args: Any, inplace: bool = False, **kwargs: Any) -> Tensor:
         if len(args) > count:
             *args, inplace = args  # type: ignore[assignment]
-        if accept is None:
-            result = function(input, *args, **kwargs)
-        else:
-            x = accept(input, name)
-            result = narrowed(function(widened(x), *args, **kwargs), x.dtype)
+        result = compute(input, *args, **kwargs)
         return assign(input, result, name) if inplace else result
 
     last = Parameter("inplace", Parameter.POSITIONAL_OR_KEYWORD, default=False)

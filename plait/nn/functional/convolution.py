@@ -8,6 +8,7 @@ from typing import Any
 from plait.core.errors import ArgumentError, ShapeError, message
 from plait.core.primitive import P
 from plait.nn.arguments import Sizes, numeric, positive, same_dtype, tuple_of, with_batch
+from plait.tensor.composite import composite
 from plait.tensor.shaping import as_operand, permute
 from plait.tensor.tensor import Tensor, node_of, wrap
 
@@ -55,6 +56,7 @@ def _with_bias(name: str, result: Tensor, bias: Any, is_single: bool) -> Tensor:
     return result[0] if is_single else result
 
 
+@composite
 def convolved(
     rank: int, input: Any, weight: Any, bias: Any = None, stride: Sizes = 1, padding: Any = 0, dilation: Sizes = 1,
     groups: int = 1,
@@ -77,6 +79,7 @@ def convolved(
     return _with_bias(name, wrap(y), bias, is_single)
 
 
+@composite
 def convolved_transposed(
     rank: int, input: Any, weight: Any, bias: Any = None, stride: Sizes = 1, padding: Sizes = 0,
     output_padding: Sizes = 0, groups: int = 1, dilation: Sizes = 1,
@@ -180,6 +183,7 @@ conv1d, conv2d, conv3d = (_convolution(rank) for rank in (1, 2, 3))
 conv_transpose1d, conv_transpose2d, conv_transpose3d = (_transposed(rank) for rank in (1, 2, 3))
 
 
+@composite
 def conv_tbc(input: Any, weight: Any, bias: Any, pad: int = 0) -> Tensor:
     """Convolve sequences laid out [time, batch, channels].
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from plait.core.errors import ArgumentError, ShapeError, message
 from plait.nn.arguments import floating, narrowed, widened
+from plait.tensor.composite import composite
 from plait.tensor.functions import where
 from plait.tensor.operators import promoted, to_float
 from plait.tensor.reductions import norm, sum
@@ -24,6 +25,7 @@ def _pair(x1: Any, x2: Any, name: str) -> tuple[Tensor, Tensor]:
     return wrap(first), wrap(second)
 
 
+@composite
 def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Tensor:
     """Return the cosine of the angle between vectors along an axis.
 
@@ -61,6 +63,7 @@ def _length(x: Tensor, axis: int, eps: float) -> Tensor:
     return where(length < eps, eps + (length - length.detach()), length)
 
 
+@composite
 def pairwise_distance(x1: Any, x2: Any, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Tensor:
     """Return the p-norm of `x1 - x2 + eps` over the last axis.
 
@@ -86,6 +89,7 @@ def pairwise_distance(x1: Any, x2: Any, p: float = 2.0, eps: float = 1e-6, keepd
     return narrowed(distance, first.dtype)
 
 
+@composite
 def pdist(input: Any, p: float = 2.0) -> Tensor:
     """Return the distances between all pairs of rows.
 

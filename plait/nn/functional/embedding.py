@@ -11,6 +11,7 @@ from plait.core.primitive import P
 from plait.nn.arguments import same_dtype
 from plait.prims.custom import with_transpose
 from plait.tensor.autograd import no_grad
+from plait.tensor.composite import composite
 from plait.tensor.creation import one_hot
 from plait.tensor.shaping import as_operand
 from plait.tensor.tensor import Tensor, converted, node_of, scalar_node, wrap
@@ -125,8 +126,13 @@ def embedding(
     padding = None if padding_idx is None else row_number("padding_idx", padding_idx, table.shape[0])
     if max_norm is not None:
         _shorten(table, index, max_norm, norm_type)
-    rows = _rows(table, index, padding, scale_grad_by_freq)
-    return wrap(_marked(rows, _is_missing(index, table.shape[0])))
+    return _embedded(wrap(index), table, padding, scale_grad_by_freq)
+
+
+@composite
+def _embedded(index: Tensor, table: Tensor, padding: int | None, is_scaled: bool) -> Tensor:
+    numbers = node_of(index)
+    return wrap(_marked(_rows(table, numbers, padding, is_scaled), _is_missing(numbers, table.shape[0])))
 
 
 # bags
@@ -174,6 +180,7 @@ class _Bags:
         return self.reduce(rows, -float("inf"), "reduce_max", "scatter_max")
 
 
+@composite
 def embedding_bag(
     input: Any, weight: Any, offsets: Any = None, max_norm: float | None = None, norm_type: float = 2.0,
     scale_grad_by_freq: bool = False, mode: str = "mean", sparse: bool = False, per_sample_weights: Any = None,

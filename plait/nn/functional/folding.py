@@ -11,6 +11,7 @@ from plait.core.graph import Node
 from plait.core.primitive import P
 from plait.nn.arguments import Sizes, positive, tuple_of
 from plait.prims.custom import with_transpose
+from plait.tensor.composite import composite
 from plait.tensor.shaping import as_operand
 from plait.tensor.tensor import Tensor, node_of, scalar_node, wrap
 
@@ -77,6 +78,7 @@ def _summed_columns(x: Node, rows: Geometry) -> Node:
     return x
 
 
+@composite
 def unfold(input: Any, kernel_size: Sizes, dilation: Sizes = 1, padding: Sizes = 0, stride: Sizes = 1) -> Tensor:
     """Return the elements of each window over images as columns (im2col).
 
@@ -111,6 +113,7 @@ def unfold(input: Any, kernel_size: Sizes, dilation: Sizes = 1, padding: Sizes =
     return result[0] if x.ndim == 3 else result
 
 
+@composite
 def fold(
     input: Any, output_size: Sizes, kernel_size: Sizes, dilation: Sizes = 1, padding: Sizes = 0, stride: Sizes = 1
 ) -> Tensor:
@@ -151,6 +154,7 @@ def fold(
     return result[0] if x.ndim == 2 else result
 
 
+@composite
 def pixel_shuffle(input: Any, upscale_factor: int) -> Tensor:
     """Turn groups of channels into blocks of pixels (Shi et al., 2016).
 
@@ -180,6 +184,7 @@ def pixel_shuffle(input: Any, upscale_factor: int) -> Tensor:
     return blocks.reshape(*lead, channels // (r * r), height * r, width * r)
 
 
+@composite
 def pixel_unshuffle(input: Any, downscale_factor: int) -> Tensor:
     """Turn blocks of pixels into groups of channels: the inverse of `pixel_shuffle`.
 
@@ -215,6 +220,7 @@ def _image(input: Any, name: str) -> Tensor:
     return x
 
 
+@composite
 def channel_shuffle(input: Any, groups: int) -> Tensor:
     """Deal the channels of each group out to all groups (Zhang et al., 2018).
 

@@ -13,6 +13,7 @@ from plait.core.graph import Node
 from plait.core.primitive import P
 from plait.nn.arguments import floating, same_dtype
 from plait.prims.custom import with_transpose
+from plait.tensor.composite import composite
 from plait.tensor.contraction import matmul
 from plait.tensor.creation import arange
 from plait.tensor.shaping import as_operand, broadcast_to
@@ -154,6 +155,7 @@ def _put(shape: tuple[Any, ...]) -> Callable[..., Node]:
     return put
 
 
+@composite
 def grid_sample(
     input: Any, grid: Any, mode: str = "bilinear", padding_mode: str = "zeros", align_corners: bool | None = None
 ) -> Tensor:
@@ -243,6 +245,7 @@ grid_sampler_2d = _sampler("grid_sampler_2d", (2,))
 grid_sampler_3d = _sampler("grid_sampler_3d", (3,))
 
 
+@composite
 def affine_grid(theta: Any, size: Sequence[int], align_corners: bool | None = None) -> Tensor:
     """Return the grid for `grid_sample` that an affine map makes of the pixels of an image.
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from plait.core.errors import ShapeError, message
 from plait.nn.arguments import floating, narrowed, numeric, same_dtype, widened
+from plait.tensor.composite import composite
 from plait.tensor.contraction import matmul
 from plait.tensor.shaping import as_operand
 from plait.tensor.tensor import Tensor
@@ -14,6 +15,7 @@ from plait.tensor.tensor import Tensor
 __all__ = ["bilinear", "linear"]
 
 
+@composite
 def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
     """Return `input @ weight.T + bias`.
 
@@ -44,6 +46,7 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
     return result if bias is None else result + bias
 
 
+@composite
 def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Tensor:
     """Return `input1 @ weight[k] @ input2 + bias[k]` for each k.
 

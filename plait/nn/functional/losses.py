@@ -12,6 +12,7 @@ from plait.core.errors import ArgumentError, ShapeError, message
 from plait.core.primitive import P
 from plait.nn.arguments import check_reduction, floating, narrowed, reduced, widened
 from plait.nn.functional.distance import pairwise_distance
+from plait.tensor.composite import composite
 from plait.tensor.functions import clamp, exp, log, log1p, minimum, relu, sqrt, where
 from plait.tensor.operators import promoted, to_float
 from plait.tensor.shaping import as_operand
@@ -79,6 +80,7 @@ def loss(
         kind = Parameter.POSITIONAL_OR_KEYWORD
         public = Signature([Parameter(p, kind, default=default[p]) for p in names])
 
+        @composite
         @wraps(function)
         def call(*args: Any, **kwargs: Any) -> Tensor:
             given = public.bind(*args, **kwargs).arguments

@@ -11,6 +11,7 @@ from plait.core.errors import ArgumentError, ShapeError, message
 from plait.core.primitive import P
 from plait.nn.arguments import floating, narrowed, numeric, positive, widened
 from plait.tensor.autograd import no_grad
+from plait.tensor.composite import composite
 from plait.tensor.functions import clamp, rsqrt
 from plait.tensor.reductions import norm
 from plait.tensor.tensor import Tensor, node_of, wrap
@@ -95,31 +96,52 @@ def _batch_norm(
     if eps < 0:
         raise ArgumentError(message(f"eps of {name} is added to a variance", eps, "a number of at least 0"))
     _check_channels(x, name, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
-    wide, axes = widened(x), (0, *range(2, x.ndim))
-    column = (-1, *(1,) * (x.ndim - 2))
     if training:
-        centered, mean, scale = _standardized(wide, axes, eps)
-        mean, scale = mean.reshape(-1), scale.reshape(-1)
-        count = math.prod(x.shape[a] for a in axes)
+        result, mean, scale, variance = _normalized_batch(x, weight, bias, eps)
         with no_grad():
             _follow(running_mean, mean, momentum)
-            variance = (centered.detach() * centered.detach()).sum(axes)
-            _follow(running_var, variance / max(count - 1, 1), momentum)
-        saved = mean, scale
-    elif running_mean is None or running_var is None:
+            _follow(running_var, variance, momentum)
+        return result, mean, scale
+    if running_mean is None or running_var is None:
         text = f"{name} has no running statistics to evaluate with"
         raise ArgumentError(message(text, fix="pass training=True, or running_mean and running_var"))
-    else:
-        scale = rsqrt(widened(running_var) + eps)
-        centered = wide - widened(running_mean).reshape(column)
-        saved = scale[:0], scale[:0]
-    scale = scale if weight is None else scale * weight
-    return _narrowed(x.dtype, _affine(centered, scale, bias, column), *saved)
+    return _normalized_by(x, running_mean, running_var, weight, bias, eps)
+
+
+@composite
+def _normalized_batch(x: Tensor, weight: Any, bias: Any, eps: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Normalize by the batch: return the result, the mean, the reciprocal deviation and the unbiased variance."""
+    wide, axes = widened(x), (0, *range(2, x.ndim))
+    centered, mean, scale = _standardized(wide, axes, eps)
+    mean, scale = mean.reshape(-1), scale.reshape(-1)
+    count = math.prod(x.shape[a] for a in axes)
+    fixed = centered.detach()
+    variance = (fixed * fixed).sum(axes) / max(count - 1, 1)
+    factor = scale if weight is None else scale * weight
+    column = (-1, *(1,) * (x.ndim - 2))
+    return *_narrowed(x.dtype, _affine(centered, factor, bias, column), mean, scale), variance
+
+
+@composite
+def _normalized_by(
+    x: Tensor, running_mean: Tensor, running_var: Tensor, weight: Any, bias: Any, eps: float
+) -> Normalized:  # fmt: skip
+    """Normalize by running statistics."""
+    column = (-1, *(1,) * (x.ndim - 2))
+    scale = rsqrt(widened(running_var) + eps)
+    centered = widened(x) - widened(running_mean).reshape(column)
+    factor = scale if weight is None else scale * weight
+    return _narrowed(x.dtype, _affine(centered, factor, bias, column), scale[:0], scale[:0])
 
 
 def _follow(running: Tensor | None, value: Tensor, momentum: float) -> None:
     if running is not None:
-        running.copy_(running * (1 - momentum) + value.detach() * momentum)
+        running.copy_(_followed(running, value.detach(), momentum))
+
+
+@composite
+def _followed(running: Tensor, value: Tensor, momentum: float) -> Tensor:
+    return running * (1 - momentum) + value * momentum
 
 
 def instance_norm(
@@ -166,6 +188,7 @@ def instance_norm(
     return narrowed(_affine(centered * scale, weight, bias, (-1, *(1,) * len(axes))), x.dtype)
 
 
+@composite
 def group_norm(
     input: Any, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
 ) -> Tensor:
@@ -210,6 +233,7 @@ def _group_norm(x: Tensor, num_groups: int, weight: Tensor | None, bias: Tensor 
     return _narrowed(x.dtype, result.reshape(x.shape), mean.reshape(-1, groups), scale.reshape(-1, groups))
 
 
+@composite
 def layer_norm(
     input: Any, normalized_shape: int | Sequence[int], weight: Tensor | None = None, bias: Tensor | None = None,
     eps: float = 1e-5,
@@ -246,6 +270,7 @@ def _layer_norm(
     return _narrowed(x.dtype, _affine(centered * scale, weight, bias, shape), mean, scale)
 
 
+@composite
 def rms_norm(
     input: Any, normalized_shape: int | Sequence[int], weight: Tensor | None = None, eps: float | None = None
 ) -> Tensor:
@@ -294,6 +319,7 @@ def _check_last_axes(x: Tensor, shape: Axes, name: str, **parameters: Tensor | N
             raise ShapeError(message(f"The {key} of {name} does not fit", f"shape {value.shape}", shape))
 
 
+@composite
 def local_response_norm(input: Any, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Tensor:
     """Divide by powers of sums of squares over neighbouring channels (Krizhevsky, Sutskever and Hinton, 2012).
 
@@ -328,6 +354,7 @@ def local_response_norm(input: Any, size: int, alpha: float = 1e-4, beta: float 
     return narrowed(wide / (wrap(total) * (alpha / size) + k) ** beta, x.dtype)
 
 
+@composite
 def normalize(input: Any, p: float = 2.0, dim: Any = 1, eps: float = 1e-12, out: Tensor | None = None) -> Tensor:
     """Divide vectors by their p-norm.
 

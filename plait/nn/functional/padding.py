@@ -8,6 +8,7 @@ from typing import Any
 from plait.core.errors import ArgumentError, ShapeError, message
 from plait.core.primitive import P
 from plait.tensor import rearranging
+from plait.tensor.composite import composite
 from plait.tensor.shaping import as_operand
 from plait.tensor.tensor import Tensor, node_of, scalar_node, wrap
 
@@ -16,6 +17,7 @@ __all__ = ["constant_pad_nd", "pad"]
 MODES = {"zeros": "constant", "constant": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 
 
+@composite
 def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: Any = None) -> Tensor:
     """Add elements at both ends of axes.
 

@@ -11,6 +11,7 @@ from plait.core.errors import ArgumentError, DTypeError, ShapeError, message
 from plait.core.graph import Node
 from plait.core.primitive import P
 from plait.nn.arguments import Sizes, numeric, tuple_of, with_batch
+from plait.tensor.composite import composite
 from plait.tensor.creation import tensor
 from plait.tensor.results import ValuesIndices
 from plait.tensor.shaping import as_operand
@@ -110,6 +111,7 @@ def _divisor(x: Tensor, params: dict[str, Any], included: Sequence[int]) -> Node
     return node_of(result)
 
 
+@composite
 def averaged(
     name: str, rank: int, input: Any, kernel_size: Sizes, stride: Any, padding: Sizes, ceil_mode: bool,
     count_include_pad: bool = True, divisor_override: int | None = None,

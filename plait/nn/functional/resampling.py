@@ -16,6 +16,7 @@ from plait.core.primitive import P
 from plait.nn.arguments import tuple_of
 from plait.nn.functional.adaptive import adaptive_mean
 from plait.nn.functional.neighbours import Neighbours, weighted_sum
+from plait.tensor.composite import composite
 from plait.tensor.shaping import as_operand
 from plait.tensor.tensor import Tensor, converted, node_of, scalar_node, wrap
 
@@ -186,6 +187,7 @@ def _checked(input: Any, mode: str, align_corners: bool | None, antialias: bool)
     return x
 
 
+@composite
 def interpolate(
     input: Any, size: Any = None, scale_factor: Any = None, mode: str = "nearest", align_corners: bool | None = None,
     recompute_scale_factor: bool | None = None, antialias: bool = False,
