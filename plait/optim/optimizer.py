@@ -1,62 +1,66 @@
-"""`Optimizer`: wires an update rule to the parameters of a model, or to pytrees without any state of its own."""
+"""`Optimizer`: groups of parameters, their state and its dictionary, hooks; what the rules are wired to."""
 
 from __future__ import annotations
 
+import functools
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, dataclass_transform
 
 import numpy as np
 
-from plait.core import tree
-from plait.core.dtype import float64
 from plait.core.errors import ArgumentError, ArgumentTypeError, ShapeError, message
 from plait.optim.group import ParameterGroup
 from plait.tensor import lazy
-from plait.tensor.autograd import enable_grad, no_grad
-from plait.tensor.tensor import Parameter, Tensor
+from plait.tensor.autograd import no_grad
+from plait.tensor.hooks import Handle
+from plait.tensor.tensor import Tensor
 
-State = dict[str, Tensor]
-
-
-class Functional(NamedTuple):
-    """An optimizer without state of its own, for pytrees of parameters.
-
-    `init(params)` returns the first state; `update(grads, state, params)` returns new parameters and a new state.
-    In a pytree with `Parameter` leaves, such as a module, only these are updated.
-    """
-
-    init: Callable[[Any], Any]
-    update: Callable[[Any, Any, Any], tuple[Any, Any]]
+Hook = Callable[..., Any]
 
 
+@dataclass_transform()
 class Optimizer:
-    """Base class of the optimizers: a subclass defines the rule for one parameter.
+    """Base class of the optimizers. Most are defined by a rule: see `RuleOptimizer`.
+
+    A subclass may instead be written as in PyTorch: pass `params` and `defaults` on, and define `step`, which finds
+    the parameters in `self.param_groups` and keeps tensors in `self.state[parameter]`.
 
     Args:
-        params: parameters, or dicts with "params" and options of their own.
+        params: an iterable of parameters, of pairs (name, parameter), or of dicts with "params" and options of their
+            own.
         defaults: the options of groups that do not set them.
 
     Raises:
-        ArgumentError: there are no parameters, or one comes twice.
+        ArgumentError: there are no parameters, one comes twice, or an option is unknown or out of range.
         ArgumentTypeError: something else than parameters was passed.
+
+    Example:
+        >>> class SignDescent(plait.optim.Optimizer):
+        ...     def __init__(self, params, lr=0.1):
+        ...         super().__init__(params, {"lr": lr})
+        ...     @plait.no_grad()
+        ...     def step(self):
+        ...         for group in self.param_groups:
+        ...             for p in group["params"]:
+        ...                 p -= group["lr"] * plait.sign(p.grad)
+        >>> w = plait.Parameter([1.0])
+        >>> w.sum().backward()
+        >>> SignDescent([w]).step()
+        >>> w
+        Parameter([0.9000], requires_grad=True)
     """
 
-    slots: ClassVar[Callable[[Mapping[str, Any]], tuple[str, ...]]]
-    """The names of the state tensors, shaped as the parameter and zero at first, given the options."""
-
-    rule: ClassVar[Callable[[Tensor, Tensor, State, Tensor, Mapping[str, Any]], tuple[Tensor, State]]]
-    """`rule(param, grad, state, step, options)` returns the new parameter and the new state; it is pure.
-
-    `step` is a float64 scalar, 1 at the first update."""
-
     def __init__(self, params: Any, defaults: Mapping[str, Any]) -> None:
-        if isinstance(params, Tensor) or not isinstance(params, Iterable):
+        if isinstance(params, (Tensor, Mapping)) or not isinstance(params, Iterable):
             received = "one tensor" if isinstance(params, Tensor) else type(params).__name__
             fix = "pass model.parameters(), or a list"
             raise ArgumentTypeError(message("Optimizers take an iterable of parameters", received, None, fix))
         self.defaults = dict(defaults)
         self.param_groups: list[ParameterGroup] = []
-        self.state: dict[Tensor, State] = {}
+        self.state: defaultdict[Tensor, dict[str, Any]] = defaultdict(dict)
+        self._pre_hooks: dict[Handle, Hook] = {}
+        self._post_hooks: dict[Handle, Hook] = {}
         groups = list(params)
         if not groups:
             text = "An optimizer needs parameters"
@@ -64,25 +68,38 @@ class Optimizer:
         for group in groups if isinstance(groups[0], Mapping) else [{"params": groups}]:
             self.add_param_group(group)
 
-    def add_param_group(self, group: Mapping[str, Any]) -> None:
-        """Add parameters with options of their own: a dict with "params"."""
-        unknown = sorted(set(group) - set(self.defaults) - {"params"})
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "step" in vars(cls):
+            cls.step = _with_hooks(cls.step)  # type: ignore[method-assign]
+
+    def add_param_group(self, param_group: Mapping[str, Any]) -> None:
+        """Add parameters with options of their own.
+
+        Args:
+            param_group: a dict with "params", one parameter or an iterable of them or of pairs (name, parameter), and
+                options.
+
+        Raises:
+            ArgumentError: an option is unknown or out of range, or a parameter is known already.
+        """
+        unknown = sorted(set(param_group) - set(self.defaults) - {"params", "param_names", "initial_lr"})
         if unknown:
             text = f"{type(self).__name__} has no such options"
             raise ArgumentError(message(text, unknown, sorted(self.defaults)))
-        params = [group["params"]] if isinstance(group["params"], Tensor) else list(group["params"])
-        known = set(self.state)
+        options = {**self.defaults, **param_group}
+        given = options.pop("params")
+        params = [given] if isinstance(given, Tensor) else list(given)
+        if params and all(isinstance(p, tuple) and len(p) == 2 for p in params):
+            options["param_names"], params = [name for name, _ in params], [p for _, p in params]
+        known = {p for group in self.param_groups for p in group["params"]}
         for p in params:
             _check_parameter(p, known)
             known.add(p)
-        options = {**self.defaults, **{k: v for k, v in group.items() if k != "params"}}
-        self.param_groups.append(ParameterGroup(params, options))
-        step = Tensor(np.zeros((), np.float32))
-        with no_grad():
-            for p in params:
-                empty = np.zeros(p.shape, p.dtype.numpy)
-                names = type(self).slots(options)
-                self.state[p] = {"step": step, **{name: Tensor(empty) for name in names}}
+        self.param_groups.append(ParameterGroup(params, options, self.prepare))
+
+    def prepare(self, group: ParameterGroup) -> None:
+        """Make the state of a group that is new, or has other options; nothing here."""
 
     # stepping
 
@@ -96,59 +113,31 @@ class Optimizer:
                     p.grad.zero_()
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Update all parameters that have a gradient, in place.
+        """Update the parameters; subclasses define it."""
+        text = f"{type(self).__name__} does not say how parameters are updated"
+        raise ArgumentTypeError(message(text, fix=f"define {type(self).__name__}.step, or a rule: see RuleOptimizer"))
 
-        Args:
-            closure: computes the loss and its gradients first.
+    def register_step_pre_hook(self, hook: Hook) -> Handle:
+        """Call `hook(optimizer, args, kwargs)` before each step; it may return other `(args, kwargs)`."""
+        return Handle(self._pre_hooks, hook)
 
-        Returns:
-            What `closure` returned.
-        """
-        result = None
-        if closure is not None:
-            with enable_grad():
-                result = closure()
-        with no_grad():
-            for group in self.param_groups:
-                self._step_group(group)
-        if lazy.state.observer is None:
-            lazy.flush()  # the end of a step: what is pending has the same structure every time, so it runs fused
-        return result
-
-    def _step_group(self, group: ParameterGroup) -> None:
-        trained = [(p, p.grad) for p in group["params"]]
-        self._separate_steps([p for p, g in trained if g is None], [p for p, g in trained if g is not None])
-        options = group.options()
-        counted: dict[int, Tensor] = {}
-        for p, grad in trained:
-            if grad is None:
-                continue
-            state = self.state[p]
-            step = state["step"]
-            if id(step) not in counted:
-                step += 1
-                counted[id(step)] = step.to(float64)
-            slots = {name: value for name, value in state.items() if name != "step"}
-            new, new_slots = type(self).rule(p, grad, slots, counted[id(step)], options)
-            p.copy_(new)
-            for name, value in new_slots.items():
-                state[name].copy_(value)
-
-    def _separate_steps(self, resting: list[Tensor], moving: list[Tensor]) -> None:
-        """Give parameters that rest a counter of their own where they share it with some that move."""
-        shared = {id(self.state[p]["step"]) for p in moving}
-        for p in resting:
-            if id(self.state[p]["step"]) in shared:
-                self.state[p]["step"] = Tensor(np.array(self.state[p]["step"].numpy()))
+    def register_step_post_hook(self, hook: Hook) -> Handle:
+        """Call `hook(optimizer, args, kwargs)` after each step."""
+        return Handle(self._post_hooks, hook)
 
     # state
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state and the options: {"state": {number: {name: tensor}}, "param_groups": [...]}."""
-        numbers = {p: k for k, p in enumerate(p for group in self.param_groups for p in group["params"])}
-        state = {numbers[p]: dict(self.state[p]) for p in numbers}
+        """Return the state and the options, laid out as in PyTorch.
+
+        Returns:
+            {"state": {number: {name: tensor}}, "param_groups": [...]}, where the parameters are numbered through all
+            groups. Those that were never updated have no state.
+        """
+        numbers = {p: k for k, p in enumerate(self._parameters())}
+        state = {numbers[p]: dict(s) for p, s in self.state.items() if s and not _is_untouched(s)}
         groups = [{**group, "params": [numbers[p] for p in group["params"]]} for group in self.param_groups]
-        return {"state": state, "param_groups": groups}
+        return {"state": dict(sorted(state.items())), "param_groups": groups}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Copy state and options from what `state_dict` returned, here or in PyTorch.
@@ -168,21 +157,25 @@ class Optimizer:
             text = "The state was saved with other groups of parameters"
             raise ArgumentError(message(text, f"groups of {sizes} parameters", f"groups of {own} parameters"))
         names = [n for g in groups for n in g["params"]]
-        parameters = [p for group in self.param_groups for p in group["params"]]
-        loaded = {p: state_dict["state"].get(n, {}) for p, n in zip(parameters, names, strict=True)}
+        loaded = {p: state_dict["state"].get(n, {}) for p, n in zip(self._parameters(), names, strict=True)}
         for p, values in loaded.items():
             for name, value in values.items():
-                if name in self.state[p] and tuple(np.shape(value)) != self.state[p][name].shape:
+                known = self.state[p].get(name)
+                if isinstance(known, Tensor) and value is not None and tuple(np.shape(value)) != known.shape:
                     text = f"The state {name!r} has another shape"
-                    raise ShapeError(message(text, tuple(np.shape(value)), self.state[p][name].shape))
-        with no_grad():
-            for p, values in loaded.items():
-                self.state[p]["step"] = Tensor(np.array(float(values.get("step", 0.0)), np.float32))
-                for name in self.state[p]:
-                    if name in values and name != "step":
-                        self.state[p][name].copy_(values[name])
+                    raise ShapeError(message(text, tuple(np.shape(value)), known.shape))
         for group, saved in zip(self.param_groups, groups, strict=True):
-            group.update({k: v for k, v in saved.items() if k in self.defaults})
+            group.update({k: v for k, v in saved.items() if k != "params"})
+        with no_grad():
+            self.restore(loaded)
+
+    def restore(self, loaded: Mapping[Tensor, Mapping[str, Any]]) -> None:
+        """Replace the state of each parameter by a copy of the given one."""
+        self.state.clear()
+        self.state.update({p: {k: copied(v) for k, v in values.items()} for p, values in loaded.items() if values})
+
+    def _parameters(self) -> list[Tensor]:
+        return [p for group in self.param_groups for p in group["params"]]
 
     def __repr__(self) -> str:
         lines = [type(self).__name__ + " ("]
@@ -190,6 +183,40 @@ class Optimizer:
             lines += [f"Parameter Group {k}"]
             lines += [f"    {name}: {value}" for name, value in sorted(group.items()) if name != "params"]
         return "\n".join([*lines, ")"])
+
+
+def _with_hooks(step: Hook) -> Hook:
+    """Return a method `step` with the hooks around it."""
+
+    @functools.wraps(step)
+    def call(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
+        for hook in list(self._pre_hooks.values()):
+            args, kwargs = hook(self, args, kwargs) or (args, kwargs)
+        result = step(self, *args, **kwargs)
+        for hook in list(self._post_hooks.values()):
+            hook(self, args, kwargs)
+        if lazy.state.observer is None:
+            lazy.flush()  # the end of a step: what is pending has the same structure every time, so it runs fused
+        return result
+
+    return call
+
+
+def _is_untouched(state: Mapping[str, Any]) -> bool:
+    step = state.get("step")
+    return isinstance(step, Tensor) and step.item() == 0
+
+
+def as_tensor(value: Any) -> Tensor:
+    """Return an array, also one of PyTorch, as a tensor."""
+    return value if isinstance(value, Tensor) else Tensor(np.asarray(value))
+
+
+def copied(value: Any) -> Any:
+    """Return a copy of a value of a state: arrays as tensors, also those in a list; numbers and None as they are."""
+    if isinstance(value, (list, tuple)):
+        return [copied(v) for v in value]
+    return value if value is None or isinstance(value, (bool, int, float, str)) else Tensor(as_tensor(value))
 
 
 def _check_parameter(parameter: Any, known: set[Tensor]) -> None:
@@ -202,35 +229,3 @@ def _check_parameter(parameter: Any, known: set[Tensor]) -> None:
     if parameter in known:
         text = "A parameter comes twice"
         raise ArgumentError(message(text, f"shape {parameter.shape}", None, "give each parameter to one group"))
-
-
-def functional(optimizer: type[Optimizer], options: Mapping[str, Any]) -> Functional:
-    """Return the rule of an optimizer as a pair of pure functions over pytrees."""
-    names = optimizer.slots(options)
-
-    def init(params: Any) -> Any:
-        step = Tensor(np.zeros((), np.float32))
-        zeros = {name: tree.map_(lambda p: Tensor(np.zeros(p.shape, p.dtype.numpy)), params) for name in names}
-        return {"step": step, **zeros}
-
-    def update(grads: Any, state: Any, params: Any) -> tuple[Any, Any]:
-        leaves, treedef = tree.flatten(params)
-        is_trained = [isinstance(p, Parameter) for p in leaves]
-        if not any(is_trained):
-            is_trained = [p.dtype.is_inexact for p in leaves]
-        gradients = tree.flatten_up_to(treedef, grads)
-        slots = {name: tree.flatten_up_to(treedef, state[name]) for name in names}
-        with no_grad():
-            step = state["step"] + 1
-            count = step.to(float64)
-            for k, p in enumerate(leaves):
-                if is_trained[k]:
-                    own = {name: slots[name][k] for name in names}
-                    new, changed = optimizer.rule(p, gradients[k], own, count, options)
-                    leaves[k] = Parameter(new, p.requires_grad) if isinstance(p, Parameter) else new
-                    for name, value in changed.items():
-                        slots[name][k] = value
-        new_state = {name: tree.unflatten(treedef, slots[name]) for name in names}
-        return tree.unflatten(treedef, leaves), {"step": step, **new_state}
-
-    return Functional(init, update)

@@ -158,8 +158,11 @@ def test_loading_another_state_changes_nothing() -> None:
     other = optim.Adam([plait.Parameter(START), plait.Parameter(START)])
     with pytest.raises(ArgumentError, match=r"groups of \[2\] parameters. Expected: groups of \[1\]"):
         optimizer.load_state_dict(other.state_dict())
+    p = plait.Parameter([1.0])
+    small = optim.Adam([p])
+    run(small, p, 1)
     with pytest.raises(ShapeError, match="'exp_avg' has another shape"):
-        optimizer.load_state_dict(optim.Adam([plait.Parameter([1.0])]).state_dict())
+        optimizer.load_state_dict(small.state_dict())
 
 
 def test_closure() -> None:
