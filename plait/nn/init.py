@@ -5,12 +5,18 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from plait import random
-from plait.core.errors import ArgumentError, ShapeError, message
+from plait.core.dtype import float32
+from plait.core.errors import ArgumentError, ArgumentTypeError, ShapeError, message
+from plait.linalg import qr
 from plait.sampling import Generator, default_generator
 from plait.tensor.autograd import no_grad
-from plait.tensor.creation import eye
-from plait.tensor.functions import clamp, erfinv
+from plait.tensor.creation import asarray, eye
+from plait.tensor.diagonals import diagonal
+from plait.tensor.functions import clamp, erfinv, sign, where
+from plait.tensor.sorting import argsort
 from plait.tensor.tensor import Tensor
 
 _GAINS = {"linear": 1.0, "sigmoid": 1.0, "tanh": 5 / 3, "relu": math.sqrt(2.0), "selu": 0.75}
@@ -23,6 +29,8 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
         ArgumentError: the nonlinearity is not known.
     """
     if nonlinearity == "leaky_relu":
+        if param is not None and (isinstance(param, bool) or not isinstance(param, (int, float))):
+            raise ArgumentTypeError(message("param is the slope of leaky_relu", repr(param), "a number"))
         return math.sqrt(2.0 / (1 + (0.01 if param is None else param) ** 2))
     if nonlinearity.startswith("conv"):
         nonlinearity = "linear"
@@ -89,8 +97,66 @@ def ones_(tensor: Tensor) -> Tensor:
 
 
 def eye_(tensor: Tensor) -> Tensor:
-    """Make a matrix the identity."""
+    """Make a matrix the identity.
+
+    Raises:
+        ShapeError: the tensor is no matrix.
+    """
+    if tensor.ndim != 2:
+        raise ShapeError(message("eye_ takes a matrix", f"shape {tensor.shape}", "two axes"))
     return _write(tensor, eye(*tensor.shape, dtype=tensor.dtype))
+
+
+def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
+    """Make a convolution of `groups` pass on as many channels as there are on both sides.
+
+    Raises:
+        ShapeError: the tensor is no weight [out, in, *window] of one to three axes of a window.
+        ArgumentError: `groups` does not divide the outputs.
+    """
+    if tensor.ndim not in (3, 4, 5):
+        raise ShapeError(message("dirac_ takes the weight of a convolution", f"shape {tensor.shape}", "3 to 5 axes"))
+    if tensor.shape[0] % groups:
+        raise ArgumentError(message("groups must divide the outputs", f"groups={groups}, shape {tensor.shape}"))
+    count = tensor.shape[0] // groups
+    value = np.zeros(tensor.shape)
+    for k in range(min(count, tensor.shape[1])):
+        value[(slice(k, None, count), k, *(size // 2 for size in tensor.shape[2:]))] = 1
+    return _write(tensor, asarray(value, dtype=tensor.dtype))
+
+
+def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
+    """Fill with a matrix of orthonormal rows or columns, times `gain`; axes after the first are merged.
+
+    The matrix is drawn from the uniform distribution over such matrices (Saxe et al., 2013; Mezzadri, 2006).
+
+    Raises:
+        ShapeError: the tensor has fewer than two axes.
+    """
+    if tensor.ndim < 2:
+        raise ShapeError(message("orthogonal_ takes a matrix", f"shape {tensor.shape}", "at least two axes"))
+    if not tensor.numel():
+        return tensor
+    rows, columns = tensor.shape[0], tensor.numel() // tensor.shape[0]
+    drawn = random.normal(_key(generator), (max(rows, columns), min(rows, columns)), float32)
+    q, r = qr(drawn)
+    q = q * sign(diagonal(r))
+    q = q.mT if rows < columns else q
+    return _write(tensor, (q * gain).reshape(tensor.shape).to(tensor.dtype))
+
+
+def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Generator | None = None) -> Tensor:
+    """Fill a matrix with normal numbers, and set the fraction `sparsity` of each column to zero (Martens, 2010).
+
+    Raises:
+        ShapeError: the tensor is no matrix.
+    """
+    if tensor.ndim != 2:
+        raise ShapeError(message("sparse_ takes a matrix", f"shape {tensor.shape}", "two axes"))
+    zeros = math.ceil(sparsity * tensor.shape[0])
+    rank = argsort(argsort(random.uniform(_key(generator), tensor.shape), axis=0), axis=0)
+    drawn = random.normal(_key(generator), tensor.shape, tensor.dtype) * std
+    return _write(tensor, where(rank < zeros, 0.0, drawn))
 
 
 def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:

@@ -1,4 +1,4 @@
-"""Affine maps of the last axis, and layers that only pass on or reshape."""
+"""Linear and bilinear maps of the last axis."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from typing import Any
 
 from plait.nn import init
 from plait.nn.arguments import positive
-from plait.nn.functional.linear import linear
+from plait.nn.functional.linear import bilinear, linear
 from plait.nn.module import Module, check_features
 from plait.tensor.creation import empty
 from plait.tensor.tensor import Parameter, Tensor
+
+__all__ = ["Bilinear", "Linear"]
 
 
 class Linear(Module):
@@ -48,24 +50,44 @@ class Linear(Module):
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
 
 
-class Identity(Module):
-    """Returns its input; arguments of the constructor are ignored."""
+class Bilinear(Module):
+    """A bilinear map of two inputs: `x1 @ weight[k] @ x2 + bias[k]` for each k.
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        pass
+    Args:
+        in1_features: size of the last axis of the first input.
+        in2_features: size of the last axis of the second input.
+        out_features: size of the last axis of the result.
+        bias: whether a bias is added.
+        device: "cpu".
+        dtype: element type of the parameters, float32 by default.
 
-    def forward(self, input: Tensor) -> Tensor:
-        return input
+    Example:
+        >>> plait.nn.Bilinear(2, 3, 4)(plait.zeros(5, 2), plait.zeros(5, 3)).shape
+        (5, 4)
+    """
 
+    def __init__(
+        self, in1_features: int, in2_features: int, out_features: int, bias: bool = True, device: Any = None,
+        dtype: Any = None,
+    ) -> None:  # fmt: skip
+        self.in1_features = positive(in1_features, "in1_features")
+        self.in2_features = positive(in2_features, "in2_features")
+        self.out_features = positive(out_features, "out_features")
+        self.weight = Parameter(empty(out_features, in1_features, in2_features, dtype=dtype))
+        self.register_parameter("bias", Parameter(empty(out_features, dtype=dtype)) if bias else None)
+        self.reset_parameters()
 
-class Flatten(Module):
-    """Merges the axes from `start_dim` to `end_dim`: by default all but the batch."""
+    def reset_parameters(self) -> None:
+        """Draw the parameters again."""
+        bound = self.in1_features**-0.5
+        for parameter in self.parameters():
+            init.uniform_(parameter, -bound, bound)
 
-    def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
-        self.start_dim, self.end_dim = start_dim, end_dim
-
-    def forward(self, input: Tensor) -> Tensor:
-        return input.flatten(self.start_dim, self.end_dim)
+    def forward(self, input1: Tensor, input2: Tensor) -> Tensor:
+        for x, name in ((input1, "in1_features"), (input2, "in2_features")):
+            check_features("Bilinear", x, -1, getattr(self, name), name)
+        return bilinear(input1, input2, self.weight, self.bias)
 
     def extra_repr(self) -> str:
-        return f"start_dim={self.start_dim}, end_dim={self.end_dim}"
+        text = f"in1_features={self.in1_features}, in2_features={self.in2_features}, out_features={self.out_features}"
+        return f"{text}, bias={self.bias is not None}"

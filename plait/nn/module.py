@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple, Self
+from collections.abc import Callable, Iterator
+from typing import Any, Self
 
 from plait.core import tree
 from plait.core.dtype import DType, as_dtype
 from plait.core.errors import ArgumentError, ArgumentTypeError, ShapeError, message
+from plait.nn.hooks import call_with_hooks
+from plait.nn.parameter import Buffer
 from plait.nn.skeleton import leaf_names, put_together, take_apart
+from plait.nn.state import Stateful
 from plait.tensor import lazy
+from plait.tensor.absent import ADVICE
 from plait.tensor.autograd import no_grad
 from plait.tensor.tensor import Parameter, Tensor, converted, node_of, write
 
 _MISSING = object()
+_ABSENT = ("compile", "cuda", "ipu", "mtia", "xpu")  # methods of PyTorch's modules that the error says more about
 
 
-class IncompatibleKeys(NamedTuple):
-    """What `load_state_dict` did not find, and what it found no place for."""
-
-    missing_keys: list[str]
-    unexpected_keys: list[str]
-
-
-class Module:
+class Module(Stateful):
     """Base class of all layers and models: subclass it, make parts in `__init__`, and compute in `forward`.
 
     Parameters, buffers and modules that are assigned to attributes are found by `parameters`, `state_dict` and the
@@ -44,13 +42,13 @@ class Module:
     _parameters: dict[str, Any]
     _buffers: dict[str, Any]
     _modules: dict[str, Module | None]
-    _non_persistent: tuple[str, ...]
     _version: int
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         module = object.__new__(cls)
         module.__dict__.update(
-            _parameters={}, _buffers={}, _modules={}, _non_persistent=(), _training=True, _version=0
+            _parameters={}, _buffers={}, _modules={}, _non_persistent=(), _hooks=(), _training=True,
+            _version=0,
         )  # fmt: skip
         return module
 
@@ -74,6 +72,8 @@ class Module:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if lazy.state.observer is not None:
             lazy.state.observer.attribute_read(self, "_version")
+        if self._hooks:
+            return call_with_hooks(self, args, kwargs)
         return self.forward(*args, **kwargs)
 
     # attributes
@@ -85,14 +85,26 @@ class Module:
                 if lazy.state.observer is not None:
                     lazy.state.observer.attribute_read(self, "_version")
                 return members[group][name]
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        if (parametrized := self._parametrization(name)) is not None:
+            return parametrized.value()
+        text = f"{type(self).__name__!r} object has no attribute {name!r}"
+        raise AttributeError(f"{text}. Fix: {ADVICE[name]}." if name in _ABSENT else text)
+
+    def _parametrization(self, name: str) -> Any:
+        """Return what computes a parametrized member (see `plait.nn.utils.parametrize`), or None."""
+        found = self.__dict__["_modules"].get("parametrizations")
+        return None if found is None else found._modules.get(name)
 
     def __setattr__(self, name: str, value: Any) -> None:
         parameters, buffers, modules = self._parameters, self._buffers, self._modules
-        if isinstance(value, Parameter):
+        if (parametrized := self._parametrization(name)) is not None:
+            parametrized.right_inverse(value)
+        elif isinstance(value, Parameter):
             self.register_parameter(name, value)
         elif isinstance(value, Module):
             self.register_module(name, value)
+        elif isinstance(value, Buffer):
+            self.register_buffer(name, value, getattr(value, "persistent", True))
         elif name in parameters:
             if value is not None:
                 text = f"Only a Parameter or None can be assigned to the parameter {name!r}"
@@ -180,15 +192,17 @@ class Module:
 
     # members
 
-    def named_modules(self, prefix: str = "", remove_duplicate: bool = True) -> Iterator[tuple[str, Module]]:
-        """Return an iterator over (name, module) of this module and all modules in it."""
-        seen: set[int] = set()
+    def named_modules(
+        self, memo: set[Module] | None = None, prefix: str = "", remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Module]]:
+        """Return an iterator over (name, module) of this module and all modules in it, but for those in `memo`."""
+        seen = set() if memo is None else memo
 
         def walk(module: Module, name: str) -> Iterator[tuple[str, Module]]:
-            if id(module) in seen:
+            if module in seen:
                 return
             if remove_duplicate:
-                seen.add(id(module))
+                seen.add(module)
             yield name, module
             for child_name, child in module._modules.items():
                 if child is not None:
@@ -196,9 +210,9 @@ class Module:
 
         return walk(self, prefix)
 
-    def modules(self) -> Iterator[Module]:
+    def modules(self, remove_duplicate: bool = True) -> Iterator[Module]:
         """Return an iterator over this module and all modules in it."""
-        return (module for _, module in self.named_modules())
+        return (module for _, module in self.named_modules(remove_duplicate=remove_duplicate))
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """Return an iterator over (name, module) of the direct children."""
@@ -211,7 +225,7 @@ class Module:
 
     def _named(self, group: str, prefix: str, recurse: bool, remove_duplicate: bool) -> Iterator[tuple[str, Any]]:
         seen: set[int] = set()
-        for name, module in self.named_modules(prefix, remove_duplicate) if recurse else [(prefix, self)]:
+        for name, module in self.named_modules(None, prefix, remove_duplicate) if recurse else [(prefix, self)]:
             for key, value in getattr(module, group).items():
                 if value is not None and not (remove_duplicate and id(value) in seen):
                     seen.add(id(value))
@@ -251,51 +265,42 @@ class Module:
             raise ArgumentError(message("There is no such module", repr(target), f"one of {names}"))
         return found
 
-    # state
-
-    def state_dict(self, prefix: str = "") -> dict[str, Tensor]:
-        """Return the parameters and persistent buffers by dotted name, detached; they share memory with the module."""
-        result = {}
-        for name, module in self.named_modules(remove_duplicate=False):
-            place = f"{prefix}{name}." if name else prefix
-            for key, value in [*module._parameters.items(), *module._buffers.items()]:
-                if value is not None and key not in module._non_persistent:
-                    result[place + key] = value.detach()
-        return result
-
-    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> IncompatibleKeys:
-        """Copy values into the parameters and buffers.
-
-        Args:
-            state_dict: tensors or arrays by dotted name, as `state_dict` returns them; PyTorch's names and layouts.
-            strict: whether names that are missing or unknown are an error.
-
-        Returns:
-            The missing and the unexpected names.
+    def set_submodule(self, target: str, module: Module, strict: bool = False) -> None:
+        """Put a module in the place of the one with a dotted name; with `strict` there must be one.
 
         Raises:
-            ArgumentError: listing all missing, unexpected and misshapen entries; then nothing has been changed.
+            ArgumentError: there is no such place.
         """
-        if not isinstance(state_dict, Mapping):
-            fix = "pass what state_dict() or plait.load returned"
-            raise ArgumentTypeError(message("A state dict is a dict", type(state_dict).__name__, "a dict", fix))
-        own = self.state_dict()
-        missing = [name for name in own if name not in state_dict]
-        unexpected = [name for name in state_dict if name not in own]
-        shapes = {name: tuple(value.shape) for name, value in state_dict.items() if name in own}
-        wrong = [name for name, shape in shapes.items() if shape != own[name].shape]
-        problems = [f"  missing: {name}" for name in missing] if strict else []
-        problems += [f"  unexpected: {name}" for name in unexpected] if strict else []
-        problems += [f"  {name}: received shape {shapes[name]}, expected {own[name].shape}" for name in wrong]
-        if problems:
-            fix = "load it into the architecture that saved it"
-            fix += "" if wrong else ", or pass strict=False to load what fits"
-            text = f"The state dict does not fit this {type(self).__name__}, and nothing was loaded:"
-            raise ArgumentError("\n".join([text, *problems, f"Fix: {fix}."]))
-        with no_grad():
-            for name in shapes:
-                own[name].copy_(state_dict[name])
-        return IncompatibleKeys(missing, unexpected)
+        if strict or not target:
+            self.get_submodule(target or ".")
+        owner, _, name = target.rpartition(".")
+        self.get_submodule(owner).register_module(name, module)
+
+    def _member(self, group: str, target: str) -> Any:
+        owner, _, name = target.rpartition(".")
+        found = getattr(self.get_submodule(owner), group).get(name)
+        if found is None:
+            names = ", ".join(name for name, _ in self._named(group, "", True, True))
+            raise ArgumentError(message(f"There is no such {group[1:-1]}", repr(target), f"one of {names}"))
+        return found
+
+    def get_parameter(self, target: str) -> Parameter:
+        """Return the parameter with a dotted name, e.g. "layers.0.weight".
+
+        Raises:
+            ArgumentError: there is none.
+        """
+        parameter: Parameter = self._member("_parameters", target)
+        return parameter
+
+    def get_buffer(self, target: str) -> Tensor:
+        """Return the buffer with a dotted name, e.g. "norm.running_mean".
+
+        Raises:
+            ArgumentError: there is none.
+        """
+        buffer: Tensor = self._member("_buffers", target)
+        return buffer
 
     # modes
 
@@ -346,13 +351,14 @@ class Module:
         function(self)
         return self
 
-    def to(self, *args: Any, dtype: Any = None, device: Any = None) -> Self:
+    def to(self, *args: Any, dtype: Any = None, device: Any = None, non_blocking: bool = False) -> Self:
         """Convert floating-point parameters and buffers to a dtype, in place; returns the module itself.
 
         Args:
             args: a dtype, a device ("cpu"), or a tensor whose dtype is taken.
             dtype: the dtype.
             device: "cpu".
+            non_blocking: accepted for PyTorch's sake.
 
         Raises:
             DTypeError: the dtype is not known.
@@ -362,7 +368,7 @@ class Module:
             if isinstance(value, str) and value.partition(":")[0] in ("cpu", "cuda", "mps", "webgpu"):
                 if value != "cpu":
                     raise ArgumentError(message("There is no such device", repr(value), "cpu"))
-            elif value is not None:
+            elif value is not None and not isinstance(value, bool):
                 dtype = value.dtype if isinstance(value, Tensor) else value
         if dtype is not None:
             self._convert(as_dtype(dtype))
@@ -378,6 +384,14 @@ class Module:
                     tensor.grad = None
                     write(tensor, converted(node_of(tensor), dtype))
                     lazy.state.epoch += 1
+
+    def type(self, dst_type: Any) -> Self:
+        """Convert to a dtype: the same as `to(dst_type)`."""
+        return self.to(dst_type)
+
+    def cpu(self) -> Self:
+        """Return the module itself: values live on the CPU."""
+        return self
 
     def float(self) -> Self:
         """Convert to float32."""
@@ -402,12 +416,17 @@ class Module:
         return ""
 
     def __repr__(self) -> str:
-        lines = [self.extra_repr()] if self.extra_repr() else []
-        for name, child in self._modules.items():
-            lines.append(f"({name}): " + repr(child).replace("\n", "\n  "))
-        if not self._modules:
-            return f"{type(self).__name__}({''.join(lines)})"
-        return f"{type(self).__name__}(\n  " + "\n  ".join(lines) + "\n)"
+        name = "Parametrized" * ("parametrizations" in self._modules) + type(self).__name__
+        own = self.extra_repr()
+        lines = self._repr_members()
+        if not lines and "\n" not in own:
+            return f"{name}({own})"
+        lines = [*own.split("\n"), *lines] if own else lines
+        return f"{name}(\n  " + "\n  ".join(lines) + "\n)"
+
+    def _repr_members(self) -> list[str]:
+        """Return what `repr` shows of each child; its lines after the first are indented."""
+        return [f"({name}): " + repr(child).replace("\n", "\n  ") for name, child in self._modules.items()]
 
 
 def check_features(layer: str, x: Tensor, axis: int, expected: int, name: str) -> None:

@@ -47,50 +47,6 @@ def close(ours: Any, theirs: Any, tolerance: float = 2e-5) -> None:
     np.testing.assert_allclose(ours.detach().numpy(), expected, rtol=tolerance, atol=tolerance * scale)
 
 
-LAYERS = [
-    ("Linear", (5, 3), {}, (2, 4, 5)),
-    ("Linear", (5, 3), {"bias": False}, (5,)),
-    ("Conv1d", (4, 6, 3), {"stride": 2, "padding": 1, "groups": 2}, (2, 4, 11)),
-    ("Conv2d", (3, 5, 3), {"padding": "same", "dilation": 2}, (2, 3, 7, 9)),
-    ("Conv2d", (3, 5, (3, 2)), {"stride": (2, 1), "padding": (0, 1), "bias": False}, (3, 7, 9)),
-    ("Conv2d", (2, 2, 3), {"padding": 2, "padding_mode": "reflect"}, (1, 2, 5, 6)),
-    ("Conv2d", (2, 2, 4), {"padding": "same", "padding_mode": "circular"}, (1, 2, 5, 6)),
-    ("Conv3d", (2, 3, 2), {"padding": 1, "stride": 2}, (2, 2, 4, 5, 6)),
-    ("BatchNorm1d", (4,), {}, (6, 4)),
-    ("BatchNorm1d", (4,), {"momentum": None}, (6, 4, 3)),
-    ("BatchNorm2d", (3,), {"affine": False}, (4, 3, 5, 5)),
-    ("BatchNorm2d", (3,), {"track_running_stats": False}, (4, 3, 5, 5)),
-    ("LayerNorm", (7,), {}, (3, 5, 7)),
-    ("LayerNorm", ((5, 7),), {"elementwise_affine": False}, (3, 5, 7)),
-    ("LayerNorm", ((7,),), {"bias": False}, (3, 5, 7)),
-    ("MaxPool2d", (2,), {}, (2, 3, 7, 8)),
-    ("MaxPool2d", (3,), {"stride": 2, "padding": 1, "ceil_mode": True}, (2, 3, 8, 8)),
-    ("MaxPool2d", ((2, 3),), {"dilation": 2}, (3, 8, 8)),
-    ("AvgPool2d", (2,), {}, (2, 3, 7, 8)),
-    ("AvgPool2d", (3,), {"stride": 2, "padding": 1, "ceil_mode": True}, (2, 3, 8, 8)),
-    ("AvgPool2d", (3,), {"stride": 2, "padding": 1, "count_include_pad": False}, (2, 3, 8, 8)),
-    ("ReLU", (), {}, (3, 4)),
-    ("GELU", (), {}, (3, 4)),
-    ("GELU", ("tanh",), {}, (3, 4)),
-    ("SiLU", (), {}, (3, 4)),
-    ("Tanh", (), {}, (3, 4)),
-    ("Sigmoid", (), {}, (3, 4)),
-    ("LogSigmoid", (), {}, (3, 4)),
-    ("Softplus", (), {}, (3, 4)),
-    ("LeakyReLU", (0.2,), {}, (3, 4)),
-    ("ELU", (), {}, (3, 4)),
-    ("Softmax", (1,), {}, (3, 4)),
-    ("LogSoftmax", (-1,), {}, (3, 4)),
-    ("Flatten", (), {}, (3, 4, 2)),
-    ("Identity", (), {}, (3, 4)),
-]
-
-
-@pytest.mark.parametrize(("name", "args", "kwargs", "shape"), LAYERS)
-def test_layer(name: str, args: Any, kwargs: dict[str, Any], shape: tuple[int, ...]) -> None:
-    check(getattr(nn, name)(*args, **kwargs), getattr(torch.nn, name)(*args, **kwargs), *shape)
-
-
 def test_evaluation_mode_uses_the_running_statistics() -> None:
     ours, theirs = nn.BatchNorm2d(3), torch.nn.BatchNorm2d(3)
     for _ in range(3):

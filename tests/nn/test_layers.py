@@ -158,7 +158,7 @@ def test_cross_entropy_of_extreme_logits() -> None:
 def test_other_losses() -> None:
     a, b = draw(3, 4), draw(3, 4)
     close(F.mse_loss(plait.tensor(a), plait.tensor(b)), ((a - b) ** 2).mean())
-    close(nn.L1Loss("sum")(plait.tensor(a), plait.tensor(b)), np.abs(a - b).sum())
+    close(nn.L1Loss(reduction="sum")(plait.tensor(a), plait.tensor(b)), np.abs(a - b).sum())
     p = 1 / (1 + np.exp(-a.astype(np.float64)))
     y = (b > 0).astype(np.float32)
     expected = -(y * np.log(p) + (1 - y) * np.log(1 - p))

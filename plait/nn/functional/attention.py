@@ -36,7 +36,7 @@ def _weights(query: Tensor, key: Tensor, mask: Tensor | None, is_causal: bool, s
     """Return softmax of the scaled products of queries and keys; rows that may look at nothing are zero."""
     if scale is None:
         scale = 1 / math.sqrt(max(1, query.shape[-1]))
-    scores = _product(query * scale, key.mT)
+    scores = _product(query, key.mT) * scale
     if is_causal:
         seen = arange(query.shape[-2])[:, None] >= arange(key.shape[-2])
         mask = seen if mask is None else mask & seen if mask.dtype is bool_ else where(seen, mask, -math.inf)

@@ -115,6 +115,4 @@ def pdist(input: Any, p: float = 2.0) -> Tensor:
         raise ArgumentError(message("pdist has an order p", p, "a number of at least 0"))
     rows, columns = np.triu_indices(x.shape[0], 1)
     wide = widened(x)
-    # gathered from the whole matrix: its derivative is a reduction, that of gathered rows would be a scatter
-    distances = norm(wide[:, None] - wide, p, -1).reshape(-1)
-    return narrowed(take(distances, rows * x.shape[0] + columns), x.dtype)
+    return narrowed(norm(take(wide, rows, 0) - take(wide, columns, 0), p, -1), x.dtype)
