@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import secrets
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -184,8 +185,17 @@ def fork_rng(enabled: bool = True) -> Iterator[None]:
             default_generator.set_state(state)
 
 
+class _Current(threading.local):
+    """The generator that replaces the default one in this thread, e.g. while a data loader makes a sample."""
+
+    generator: Generator | None = None
+
+
+current = _Current()
+
+
 def _next(generator: Generator | None) -> Tensor:
-    return (generator or default_generator).next_key()
+    return (generator or current.generator or default_generator).next_key()
 
 
 def _drawn(x: Tensor, requires_grad: bool) -> Tensor:

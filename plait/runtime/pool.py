@@ -120,5 +120,6 @@ def execute(program_address: int) -> None:
 
 
 def close() -> None:
-    """End the workers; the next program that needs them starts them again."""
-    executor().stop()
+    """End the workers, if there are any; the next program that needs them starts them again."""
+    if _load_executor.cache_info().currsize:
+        executor().stop()
