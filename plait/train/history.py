@@ -1,0 +1,133 @@
+"""`History`: what happened in each epoch, as numbers, a table and a drawing."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from plait.core.errors import ArgumentError, MissingDependencyError, message
+
+_BLUE, _ORANGE, _INK, _MUTED = "#2f6db3", "#e07b39", "#222222", "#777777"
+
+
+class History:
+    """What happened while training.
+
+    `history["loss"]` is the list of the losses of all epochs, `history["val_accuracy"]` that of a metric; `epochs` has
+    a dict for each epoch, `losses` the loss of every batch, `stop_reason` what ended training early, or None.
+
+    Example:
+        >>> history = plait.train.History()
+        >>> history.epochs.append({"epoch": 1, "loss": 0.5})
+        >>> history["loss"], history.names
+        ([0.5], ['loss'])
+    """
+
+    def __init__(self) -> None:
+        self.epochs: list[dict[str, float]] = []
+        self.losses: list[float] = []
+        self.stop_reason: str | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """The names of what was measured."""
+        known = dict.fromkeys(name for record in self.epochs for name in record)
+        return [name for name in known if name not in ("epoch", "step", "seconds")]
+
+    def __getitem__(self, name: str) -> list[float]:
+        if self.epochs and not any(name in record for record in self.epochs):
+            raise KeyError(message("The history has no such name", repr(name), f"one of {list(self.epochs[0])}"))
+        return [record[name] for record in self.epochs if name in record]
+
+    def __len__(self) -> int:
+        return len(self.epochs)
+
+    def __iter__(self) -> Iterator[dict[str, float]]:
+        return iter(self.epochs)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the content."""
+        return {"epochs": [dict(record) for record in self.epochs], "losses": np.array(self.losses)}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Take the content that `state_dict` returned."""
+        self.epochs = [dict(record) for record in state_dict["epochs"]]
+        self.losses = [float(x) for x in state_dict["losses"]]
+
+    def __repr__(self) -> str:
+        if not self.epochs:
+            return "History()"
+        rows = [["epoch", *self.names], *[[str(r["epoch"]), *self._cells(r)] for r in self.epochs]]
+        widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
+        return "\n".join("  ".join(c.rjust(w) for c, w in zip(row, widths, strict=True)) for row in rows)
+
+    def _cells(self, record: Mapping[str, float]) -> list[str]:
+        return [f"{record[name]:.4f}" if name in record else "" for name in self.names]
+
+    def _repr_html_(self) -> str:
+        """What notebooks show: the drawing, if matplotlib is there, and the table."""
+        head = "".join(f"<th>{html.escape(name)}</th>" for name in ("epoch", *self.names))
+        rows = [
+            "".join(f"<td>{cell}</td>" for cell in (str(record["epoch"]), *self._cells(record)))
+            for record in self.epochs
+        ]  # fmt: skip
+        table = f"<table><tr>{head}</tr>" + "".join(f"<tr>{row}</tr>" for row in rows) + "</table>"
+        try:
+            image = base64.b64encode(self._png()).decode()
+        except ImportError:
+            return table
+        return f'<img alt="curves of training" src="data:image/png;base64,{image}"/>{table}'
+
+    def plot(self, path: str | os.PathLike[str]) -> None:
+        """Draw loss and metrics over the epochs to a PNG file.
+
+        Args:
+            path: the file.
+
+        Raises:
+            ArgumentError: there are no epochs.
+            MissingDependencyError: the package matplotlib is not installed.
+            OSError: the file cannot be written.
+        """
+        with open(path, "wb") as file:
+            file.write(self._png())
+
+    def _png(self) -> bytes:
+        if not self.epochs:
+            raise ArgumentError(message("There is nothing to draw", "no epochs", None, "call fit first"))
+        try:
+            import matplotlib as mpl
+            from matplotlib.figure import Figure
+        except ImportError:
+            text = message("Drawing needs matplotlib", fix='pip install "plait[train]"')
+            raise MissingDependencyError(text, name="matplotlib") from None
+        panels = [name for name in self.names if not name.startswith("val_") or name[4:] not in self.names]
+        style = {"font.size": 10, "text.color": _INK, "axes.labelcolor": _MUTED, "axes.edgecolor": "#cccccc"}
+        with mpl.rc_context(style):
+            figure = Figure(figsize=(4.7 * len(panels), 3.6), layout="constrained")
+            for axes, name in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+                self._draw(axes, name)
+            file = io.BytesIO()
+            figure.savefig(file, format="png", dpi=130)
+        return file.getvalue()
+
+    def _draw(self, axes: Any, name: str) -> None:
+        for curve, label, color in ((name, "training", _BLUE), (f"val_{name}", "validation", _ORANGE)):
+            points = [(r["epoch"], r[curve]) for r in self.epochs if curve in r]
+            if points:
+                marker = "o" if len(points) == 1 else None
+                axes.plot(*zip(*points, strict=True), color=color, linewidth=2, label=label, marker=marker)
+        axes.set_title(name.replace("_", " "), loc="left", fontweight="bold")
+        axes.set_xlabel("epoch")
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.tick_params(colors=_MUTED)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        if f"val_{name}" in self.names:
+            axes.legend(frameon=False)
