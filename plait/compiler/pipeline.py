@@ -8,10 +8,11 @@ from functools import partial
 from typing import Any
 
 from plait.compiler.abstract import flatten_group, generalize
-from plait.compiler.fuse import fuse
+from plait.compiler.fuse import fuse, single
 from plait.compiler.groups import Group, in_place_nodes
 from plait.compiler.kernels import ADVANCE, COPY, START, STORE_ROW, Source, group_buffers, group_source
 from plait.compiler.memory import Interval, extend_over_loops, plan
+from plait.compiler.schedule import schedule
 from plait.compiler.simplify import expand, simplify
 from plait.core import flags
 from plait.core.aval import Aval, aval
@@ -205,15 +206,15 @@ class Compiler:
         if self.fused:
             wanted = _in_memory(simplify(wanted, self.stop))
             flags.show("simplify", lambda: self.text(wanted))
-            groups = fuse(wanted, self.stop)
+            groups = schedule(fuse(wanted, self.stop), wanted)
             flags.show("fuse", lambda: "\n\n".join(group_source(g).key for g in groups))
             for group in groups:
                 self.emit_group(group)
         else:
             wanted = expand(wanted, self.stop)
-            for node in toposort(wanted, self.stop):
-                if not self.stop(node) and node.prim is not GET:
-                    self.emit_node(node)
+            nodes = [n for n in toposort(wanted, self.stop) if not self.stop(n) and n.prim is not GET]
+            for group in schedule([single(n) for n in nodes], wanted):
+                self.emit_node(group.outputs[0])
         return [self.resolve(o) for o in wanted]
 
     def text(self, outputs: Sequence[Node]) -> str:

@@ -2,38 +2,26 @@
 
 from __future__ import annotations
 
+import mmap
 import os
-import tempfile
-from collections.abc import Mapping
+import struct
+import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
-from plait.core.dtype import as_dtype
 from plait.core.errors import ArgumentError, ArgumentTypeError, message
-from plait.tensor.creation import as_tensor
+from plait.io.files import Location, new_file
+from plait.io.header import CODES, MAX_HEADER, DamagedFileError, Entry, check_names, make_header, parse_header, refuse
+from plait.tensor.creation import as_tensor, from_numpy
 from plait.tensor.tensor import Tensor
 
-_DTYPES = {
-    "BOOL": "bool", "U8": "uint8", "I8": "int8", "U16": "uint16", "I16": "int16", "U32": "uint32", "I32": "int32",
-    "U64": "uint64", "I64": "int64", "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2", "F16": "float16",
-    "BF16": "bfloat16", "F32": "float32", "F64": "float64", "C64": "complex64",
-}  # fmt: skip
-Path_ = str | os.PathLike[str]
+_MAP_NORESERVE = 0x4000  # of Linux; Python does not name it
 
 
-def _library() -> ModuleType:
-    try:
-        import safetensors.numpy
-    except ImportError:
-        text = message("Saving and loading needs the package safetensors", fix='pip install "plait[io]"')
-        raise ModuleNotFoundError(text, name="safetensors") from None
-    return safetensors
-
-
-def save_file(tensors: Mapping[str, Any], path: Path_, metadata: Mapping[str, str] | None = None) -> None:
+def save_file(tensors: Mapping[str, Any], path: Location, metadata: Mapping[str, str] | None = None) -> None:
     """Write tensors to a safetensors file; a file that exists is replaced in one step.
 
     Args:
@@ -43,29 +31,29 @@ def save_file(tensors: Mapping[str, Any], path: Path_, metadata: Mapping[str, st
 
     Raises:
         ArgumentTypeError: `tensors` is no mapping from strings to tensors.
-        ArgumentError: a dtype that the format does not have.
-        ModuleNotFoundError: the package safetensors is not installed.
+        ArgumentError: a dtype or a name that the format does not have.
         OSError: the file cannot be written.
 
     Example:
-        >>> plait.save({"x": plait.arange(3)}, "x.safetensors")
-        >>> plait.load("x.safetensors")
+        >>> plait.io.save_file({"x": plait.arange(3)}, "x.safetensors")
+        >>> plait.io.load_file("x.safetensors")
         {'x': tensor([0, 1, 2])}
     """
-    library = _library()
-    arrays = {name: _array(name, value) for name, value in _checked(tensors).items()}
-    target = Path(path)
-    if not target.parent.is_dir():
-        raise FileNotFoundError(message("There is no such folder", target.parent, None, "create it first"))
-    handle, temporary = tempfile.mkstemp(prefix=target.name, suffix=".partial", dir=target.parent)
-    os.close(handle)
-    try:
-        library.numpy.save_file(arrays, temporary, None if metadata is None else dict(metadata))
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, target)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    arrays = {name: array_of(name, value) for name, value in _checked(tensors).items()}
+    check_metadata(metadata)
+    with new_file(path) as file:
+        write_tensors(arrays, file, metadata)
+
+
+def write_tensors(
+    arrays: Mapping[str, np.ndarray[Any, Any]], file: BinaryIO, metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write contiguous arrays to an open file, one after the other."""
+    codes = {name: CODES[array.dtype.name] for name, array in arrays.items()}
+    head, order = make_header(arrays, codes, metadata)
+    file.write(head)
+    for name in order:
+        file.write(arrays[name].reshape(-1).view(np.uint8).data)
 
 
 def _checked(tensors: Any) -> Mapping[str, Any]:
@@ -76,52 +64,156 @@ def _checked(tensors: Any) -> Mapping[str, Any]:
         if not isinstance(name, str) or not isinstance(value, (Tensor, np.ndarray)):
             received = f"{type(value).__name__} under {name!r}"
             raise ArgumentTypeError(message("Only tensors by name are saved", received, "strings and tensors", fix))
+    check_names(tensors)
     return tensors
 
 
-def _array(name: str, value: Any) -> np.ndarray[Any, Any]:
+def check_metadata(metadata: Any) -> None:
+    """Raise `ArgumentTypeError` for metadata that are no strings by name."""
+    entries = {} if metadata is None else metadata
+    if not isinstance(entries, Mapping) or not all(isinstance(s, str) for pair in entries.items() for s in pair):
+        raise ArgumentTypeError(message("Metadata are strings by name", repr(metadata), "a dict from str to str"))
+
+
+def array_of(name: str, value: Any) -> np.ndarray[Any, Any]:
+    """Return the values of a tensor as a contiguous array of a dtype that the format has."""
     tensor = as_tensor(value)
-    if tensor.dtype.name not in _DTYPES.values():
+    if tensor.dtype.name not in CODES:
         text = f"The safetensors format has no {tensor.dtype.name}"
         raise ArgumentError(message(text, f"{name!r}", None, "convert it, or save its parts"))
     return np.ascontiguousarray(tensor.detach().numpy()).reshape(tensor.shape)
 
 
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
+class TensorFile(Mapping[str, Tensor]):
+    """The tensors of a safetensors file, mapped into memory: only what is looked at is read from disk.
+
+    A tensor shares the memory of the file where it begins at a multiple of 16 bytes and has at least 64, and is
+    copied elsewhere. Writing to a tensor never changes the file. The file must not be truncated meanwhile; replacing
+    it, as `plait.save` does, is safe.
+
+    Args:
+        path: the file.
+
+    Raises:
+        ArgumentError: the file is damaged or of another format; its header is checked, not its values.
+        FileNotFoundError: there is no such file.
+
+    Example:
+        >>> plait.save({"x": plait.arange(3), "y": plait.ones(2, 2)}, "x.safetensors")
+        >>> file = plait.io.TensorFile("x.safetensors")
+        >>> file.shapes["y"], file["x"]
+        ((2, 2), tensor([0, 1, 2]))
+    """
+
+    metadata: dict[str, str]
+    """Strings by name that were stored with the tensors."""
+
+    def __init__(self, path: Location) -> None:
+        self.path = Path(path)
+        with self.path.open("rb") as file:
+            self._entries, self.metadata, self._begin = _read_header(file, self.path)
+            self._memory = _mapped(file)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of each tensor, by name; nothing is read for it."""
+        return {name: entry.shape for name, entry in self._entries.items()}
+
+    def __getitem__(self, name: str) -> Tensor:
+        entry = self._entries[name]
+        return _tensor(name, entry, self._memory, self._begin + entry.start, self.path)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __repr__(self) -> str:
+        return f"TensorFile({str(self.path)!r}, {len(self)} tensors)"
 
 
-def load_file(path: Path_) -> dict[str, Tensor]:
+def _mapped(file: BinaryIO) -> mmap.mmap:
+    """Map a file, for writing to a copy of it, without setting memory aside for one."""
+    if sys.platform == "linux":
+        flags = mmap.MAP_PRIVATE | _MAP_NORESERVE
+        return mmap.mmap(file.fileno(), 0, flags=flags, prot=mmap.PROT_READ | mmap.PROT_WRITE)
+    return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+
+
+def load_file(path: Location, mmap: bool = False) -> dict[str, Tensor]:
     """Read the tensors of a safetensors file.
 
     Args:
         path: the file.
+        mmap: whether the tensors share the memory of the mapped file, which is read as they are used; see
+            `plait.io.TensorFile`.
 
     Returns:
         Tensors by name.
 
     Raises:
         ArgumentError: the file is damaged or of another format.
-        ModuleNotFoundError: the package safetensors is not installed.
         FileNotFoundError: there is no such file.
 
     Example:
-        >>> plait.save({"x": plait.arange(3)}, "x.safetensors")
-        >>> plait.load("x.safetensors")["x"]
+        >>> plait.io.save_file({"x": plait.arange(3)}, "x.safetensors")
+        >>> plait.io.load_file("x.safetensors")["x"]
         tensor([0, 1, 2])
     """
-    library = _library()
+    return read_file(path, mmap)[0]
+
+
+def read_file(path: Location, mmap: bool = False) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return the tensors of a file, in the order of their names, and its metadata; see `load_file`."""
+    if mmap:
+        source = TensorFile(path)
+        return dict(sorted(source.items())), source.metadata
+    with Path(path).open("rb") as file:
+        entries, metadata, _ = _read_header(file, path)
+        found = {}
+        for name, entry in sorted(entries.items(), key=lambda item: item[1].start):
+            data = np.empty(entry.stop - entry.start, np.uint8)
+            if file.readinto(data.data) != data.size:
+                refuse(path, "it became shorter while it was read")
+            found[name] = _tensor(name, entry, data, 0, path)
+    return {name: found[name] for name in sorted(found)}, metadata
+
+
+def _read_header(file: BinaryIO, path: Location) -> tuple[dict[str, Entry], dict[str, str], int]:
+    """Return the entries, the metadata and where the data begins; the file is read up to there."""
+    size = os.fstat(file.fileno()).st_size
+    start = file.read(8)
+    if len(start) < 8:
+        refuse(path, f"it has {len(start)} bytes")
+    (length,) = struct.unpack("<Q", start)
+    if length > size - 8:
+        _refuse_pickle(start, path)
+        refuse(path, f"a header of {length} bytes in a file of {size}")
+    if length > MAX_HEADER:
+        refuse(path, f"a header of {length} bytes, and at most {MAX_HEADER} are read")
     try:
-        entries = library.deserialize(Path(path).read_bytes())
-    except library.SafetensorError as error:
-        text = message("This is no safetensors file", f"{path} ({error})", None, "pass a file that plait.save wrote")
-        raise ArgumentError(text) from None
-    return {name: _tensor(name, **entry) for name, entry in sorted(entries)}
+        entries, metadata = parse_header(file.read(length), size - 8 - length)
+    except DamagedFileError as fault:
+        refuse(path, str(fault))
+    return entries, metadata, 8 + length
 
 
-def _tensor(name: str, dtype: str, shape: list[int], data: Any) -> Tensor:
-    if dtype not in _DTYPES:
-        raise ArgumentError(message(f"plait has no dtype for {name!r}", dtype, ", ".join(_DTYPES)))
-    return as_tensor(np.frombuffer(data, as_dtype(_DTYPES[dtype]).numpy).reshape(shape))
+_PICKLE = (b"PK\x03\x04", *[b"\x80" + bytes([protocol]) for protocol in (2, 3, 4, 5)])
+
+
+def _refuse_pickle(start: bytes, path: Location) -> None:
+    """Refuse what `torch.save` and `pickle.dump` write: a zip archive, or a pickle."""
+    if start.startswith(_PICKLE):
+        call = f"torch.load({os.fspath(path)!r}, weights_only=True)"
+        fix = f'convert it once, with PyTorch: safetensors.torch.save_file({call}, "model.safetensors")'
+        text = "Pickled files are not read, since they can run any code"
+        raise ArgumentError(message(text, path, "a .safetensors file", fix))
+
+
+def _tensor(name: str, entry: Entry, data: Any, offset: int, path: Location) -> Tensor:
+    count = (entry.stop - entry.start) // entry.dtype.itemsize
+    array = np.frombuffer(data, entry.dtype.numpy, count, offset) if count else np.empty(0)
+    if entry.dtype.name == "bool" and count and array.view(np.uint8).max() > 1:
+        refuse(path, f"{name!r} is of bools, and holds bytes other than 0 and 1")
+    return from_numpy(array.astype(entry.dtype.numpy, copy=False).reshape(entry.shape))

@@ -1,4 +1,4 @@
-"""Functions with their own derivative, rematerialization, ordering and calls of the host."""
+"""Functions with their own derivative, ordering and calls of the host."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from plait.core.aval import Aval
 from plait.core.graph import Graph, Node, inline, placeholder
 from plait.core.primitive import P, Primitive, Waived
 from plait.transforms.batch import batch, batch_graph, broadcast_to_batch
-from plait.transforms.differentiate import instantiate, linear_placeholder, linearize, transpose
+from plait.transforms.differentiate import instantiate, linearize
 
 Rule = Callable[..., Any]
 _BY_PROGRAM = Waived("the compiler inlines the body")
@@ -21,7 +21,8 @@ def _body_aval(*operands: Aval, body: Graph, **_: Any) -> tuple[Aval, ...]:
     return body.avals
 
 
-def _call_primitive(name: str, **slots: Any) -> Primitive:
+def call_primitive(name: str, **slots: Any) -> Primitive:
+    """Make a primitive whose meaning is a body."""
     defaults = {
         "aval": _body_aval, "lower": _BY_PROGRAM, "shard": _WHOLE, "cost": _WHOLE, "domain": _TESTED,
         "oracle": _TESTED, "multi": True,
@@ -58,7 +59,7 @@ def _custom_jvp_batch(node: Node, inputs: Sequence[Node], batched: Sequence[bool
     return P.custom_jvp(*inputs, body=body, rule=batched_rule(node.params["rule"], [*batched, *batched], size))
 
 
-custom_jvp = _call_primitive(
+custom_jvp = call_primitive(
     "custom_jvp", jvp=_custom_jvp_jvp, batch=_custom_jvp_batch,
     transpose=Waived("its jvp rule is differentiated instead"),
 )  # fmt: skip
@@ -89,7 +90,7 @@ def _custom_vjp_batch(node: Node, inputs: Sequence[Node], batched: Sequence[bool
     return P.custom_vjp(*inputs, body=body, forward=forward, backward=backward)
 
 
-custom_vjp = _call_primitive(
+custom_vjp = call_primitive(
     "custom_vjp", jvp=_custom_vjp_jvp, batch=_custom_vjp_batch,
     transpose=Waived("its backward function is used instead"),
 )  # fmt: skip
@@ -108,47 +109,6 @@ custom_vjp_tangent = Primitive(
     transpose=_tangent_transpose, batch=Waived("batched before it is differentiated; put vmap inside grad"),
     shard=_WHOLE, cost=_WHOLE, domain=_TESTED, oracle=_TESTED, multi=True,
 )  # fmt: skip
-
-# checkpoint: the backward pass recomputes the body from its inputs (Chen et al., 2016) ---------------------------
-
-
-def _checkpoint_jvp(node: Node, tangents: Sequence[Any]) -> list[Any]:
-    body: Graph = node.params["body"]
-    _, holders, outs = linearize(body.outputs, body.inputs, -1, [t is not None for t in tangents])
-    used = [i for i, o in enumerate(outs) if o is not None]
-    inputs = [*body.inputs, *[h for h in holders if h is not None]]
-    fresh = [placeholder(i.aval) for i in inputs]
-    inner = Graph(fresh, inline(Graph(inputs, [outs[i] for i in used]), fresh))  # type: ignore[misc]
-    out = P.checkpoint(*node.inputs, *[t for t in tangents if t is not None], body=inner)
-    result: list[Any] = [None] * len(outs)
-    for position, i in enumerate(used):
-        result[i] = out[position]
-    return result
-
-
-def _checkpoint_transpose(node: Node, cotangent: list[Any], linear: Sequence[bool]) -> list[Any]:
-    """Recompute behind a barrier on the cotangents, so that it happens late and is not merged with the forward."""
-    values = [instantiate(c, a) for c, a in zip(cotangent, node.avals, strict=True)]
-    kept = [i for i, flag in zip(node.inputs, linear, strict=True) if not flag]
-    held = P.barrier(*kept, *values)
-    recomputed = iter([held[i] for i in range(len(kept))])
-    arguments = [
-        linear_placeholder(i.aval) if flag else next(recomputed) for i, flag in zip(node.inputs, linear, strict=True)
-    ]
-    outputs = inline(node.params["body"], arguments)
-    inputs = [a for a, flag in zip(arguments, linear, strict=True) if flag]
-    found = iter(transpose(outputs, inputs, [held[len(kept) + i] for i in range(len(values))]))
-    return [next(found) if flag else None for flag in linear]
-
-
-def _checkpoint_batch(node: Node, inputs: Sequence[Node], batched: Sequence[bool], size: int) -> Node:
-    return P.checkpoint(*inputs, body=batch_graph(node.params["body"], batched, size)[0])
-
-
-checkpoint = _call_primitive(
-    "checkpoint", jvp=_checkpoint_jvp, transpose=_checkpoint_transpose, batch=_checkpoint_batch
-)
-
 
 # tap: the identity; its cotangent passes through a function of Python --------------------------------------------
 

@@ -10,6 +10,7 @@ from plait.core import tree
 from plait.core.errors import ArgumentError, ArgumentTypeError, GradientError, ShapeError, check_function, message
 from plait.core.graph import Graph, Node, close, inline, placeholder
 from plait.core.primitive import P
+from plait.prims.remat import Budget, Policy
 from plait.tensor.autograd import Function, as_tensors, conjugated, output_nodes
 from plait.tensor.tensor import axis_index, node_of, wrap
 from plait.transforms.batch import batch, broadcast_to_batch
@@ -121,25 +122,62 @@ def _alias(node: Node) -> Node:
     return P.reshape(node, shape=node.shape)
 
 
-def checkpoint(function: Function) -> Function:
-    """Return `function` with its intermediate values not kept for the backward pass but computed again.
+def checkpoint(
+    function: Function, *args: Any, policy: Policy | None = None, budget: int | None = None,
+    use_reentrant: bool | None = None, preserve_rng_state: bool = True, **kwargs: Any,
+) -> Any:  # fmt: skip
+    """Let the backward pass compute the intermediate values of a function again instead of keeping them.
 
     Trades time for memory (Chen et al., "Training Deep Nets with Sublinear Memory Cost", 2016). Composes with every
     transform.
 
+    Args:
+        function: any function of pytrees of tensors.
+        *args: its arguments, for a call at once as in PyTorch; without any, the function is returned, as in JAX.
+        policy: which values are kept all the same; see `plait.checkpoint_policies`. By default none.
+        budget: how many bytes may be kept in each call: those that save most arithmetic for each byte.
+        use_reentrant: accepted for PyTorch's sake, and of no effect.
+        preserve_rng_state: likewise; random numbers are the same the second time in any case.
+        **kwargs: more arguments of `function`.
+
+    Returns:
+        The result of `function`, or a function.
+
+    Raises:
+        ArgumentError: both `policy` and `budget` are given, or the budget is no number of bytes.
+        ArgumentTypeError: `function` or `policy` cannot be called.
+
     Example:
-        >>> plait.grad(plait.checkpoint(lambda x: plait.sin(plait.sin(x))))(plait.tensor(0.0))
+        >>> block = lambda x: plait.sin(plait.sin(x))
+        >>> plait.grad(plait.checkpoint(block))(plait.tensor(0.0))
         tensor(1.)
+        >>> plait.checkpoint(block, plait.tensor(0.0), use_reentrant=False)
+        tensor(0.)
     """
     check_function(function, "checkpoint")
+    rule = _checked_policy(policy, budget)
 
     @functools.wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         recorded = Recorded(function, args, kwargs, "checkpoint")
         body = _detached_body(recorded.graph)
-        return recorded.unflatten(P.checkpoint(*recorded.inputs, *recorded.captured, body=body))
+        return recorded.unflatten(P.checkpoint(*recorded.inputs, *recorded.captured, body=body, policy=rule))
 
-    return wrapped
+    return wrapped(*args, **kwargs) if args or kwargs else wrapped
+
+
+def _checked_policy(policy: Any, budget: Any) -> Policy | Budget | None:
+    if policy is not None:
+        check_function(policy, "The policy of checkpoint")
+        if budget is not None:
+            text = "checkpoint takes a policy or a budget"
+            raise ArgumentError(message(text, "both", None, "leave one out"))
+        return policy  # type: ignore[no-any-return]
+    if budget is None:
+        return None
+    if not isinstance(budget, int) or isinstance(budget, bool) or budget < 0:
+        raise ArgumentError(message("The budget of checkpoint is a number of bytes", repr(budget), "an int from 0 on"))
+    return Budget(budget)
 
 
 def _detached_body(graph: Graph) -> Graph:
