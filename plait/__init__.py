@@ -6,17 +6,21 @@ are functions from graph to graph. This file lists the public names; each folder
 - `core`, `ir`, `transforms`, `prims`: the graph, the loop IR, the transforms, and the primitives with all their rules;
 - `compiler`, `runtime`: from graphs to machine code, and how that is run;
 - `tensor`, `random`, `sampling`: what the user touches;
-- `nn`, `optim`, `io`: models, optimizers, files; `testing`: what checks it all.
+- `nn`, `optim`, `amp`, `io`: models, optimizers, mixed precision, files;
+- `data`, `metrics`, `train`: loading data, judging results, the training loop; imported when they are first used;
+- `testing`: what checks it all.
 """
 
 # ruff: noqa: F401, F403 - every import here is a public name
 
 from __future__ import annotations
 
+import importlib as _importlib
 import sys as _sys
+import typing as _typing
 
 import plait.prims as _prims  # registers every primitive
-from plait import fft, io, linalg, masked, nn, optim, random, signal, special
+from plait import amp, fft, io, linalg, masked, nn, optim, random, signal, special
 from plait.core import errors, tree
 from plait.core.dtype import (
     DType,
@@ -38,7 +42,7 @@ from plait.core.dtype import (
     uint32,
     uint64,
 )
-from plait.io import load_file as load, save_file as save
+from plait.io import load, save
 from plait.linalg.toplevel import *
 from plait.lowrank import *
 from plait.nn.functional.namespace import *
@@ -66,7 +70,8 @@ from plait.sampling import (
     set_rng_state,
 )
 from plait.signal import bartlett_window, blackman_window, hamming_window, hann_window, istft, kaiser_window, stft
-from plait.tensor.absent import of_module as __getattr__  # says what to use for a name that is not here
+from plait.tensor import policies as checkpoint_policies
+from plait.tensor.absent import of_module as _absent  # says what to use for a name that is not here
 from plait.tensor.api import *
 from plait.tensor.arguments import guard as _guard
 from plait.tensor.autograd import (
@@ -85,7 +90,22 @@ from plait.tensor.autograd import (
 from plait.tensor.control import cond, fori_loop, map_ as map, pure_callback, scan, while_loop
 from plait.tensor.jit import jit
 from plait.tensor.lazy import sync
+from plait.tensor.policies import checkpoint_name
 from plait.tensor.transforms import checkpoint, custom_jvp, custom_vjp, vmap
+
+if _typing.TYPE_CHECKING:
+    from plait import data, metrics, train
+
+_LATER = ("data", "metrics", "train")
+
+
+def __getattr__(name: str) -> _typing.Any:
+    return _importlib.import_module(f"plait.{name}") if name in _LATER else _absent(name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_LATER]
+
 
 _guard(fft, linalg, masked, nn.functional, random, signal, signal.windows, special, _sys.modules[__name__])
 __version__ = "0.1.0"

@@ -288,9 +288,11 @@ def test_operators_with_other_types_are_python_type_errors(operation: str) -> No
 
 def test_saving_and_loading(tmp_path: Path) -> None:
     with pytest.raises(ArgumentTypeError, match=r"Only tensors by name are saved. Received: int under 'a'"):
-        plait.save({"a": 3}, tmp_path / "a")
+        plait.io.save_file({"a": 3}, tmp_path / "a")
     with pytest.raises(ArgumentTypeError, match=r"Received: list. Expected: a dict"):
-        plait.save([v], tmp_path / "a")
+        plait.io.save_file([v], tmp_path / "a")
+    with pytest.raises(ArgumentTypeError, match=r"This cannot be saved. Received: object at a.1. Expected: tensors"):
+        plait.save({"a": [v, object()]}, tmp_path / "a")
     with pytest.raises(FileNotFoundError, match=r"There is no such folder.*Fix: create it first"):
         plait.save({"a": v}, tmp_path / "none" / "a")
     with pytest.raises(FileNotFoundError, match="missing"):

@@ -14,6 +14,7 @@ from plait.core.aval import Size, is_static
 from plait.core.graph import CONSTANT, GET, Node, is_leaf, toposort
 
 CONTRACTIONS = ("dot_general", "conv", "conv_input", "conv_weight")
+FOLLOWED = (*CONTRACTIONS, "nonzero")  # kernels behind which elementwise work is fused
 SCATTERS = ("scatter_set", "scatter_add", "scatter_mul", "scatter_min", "scatter_max")
 CHEAP = {
     "add", "sub", "mul", "neg", "abs", "max", "min", "select", "convert", "bitcast", "eq", "ne", "lt", "le", "gt", "ge",
@@ -109,11 +110,11 @@ class Fuser:
             node.prim.is_call
             or node.prim is GET
             or node.prim.multi
-            or (kind == "kernel" and node.prim.name not in CONTRACTIONS)
+            or (kind == "kernel" and node.prim.name not in FOLLOWED)
         ):
             self.own(node, readers)
         elif kind == "kernel":
-            self.place_contraction(node, readers)
+            self.place_followed(node, readers)
         elif kind == "reduce":
             self.place_reduction(node, readers)
         else:
@@ -141,7 +142,7 @@ class Fuser:
             group.outputs.append(producer)
         return self.evaluated[producer]
 
-    def place_contraction(self, node: Node, readers: dict[Group, list[AxisMap | None]]) -> None:
+    def place_followed(self, node: Node, readers: dict[Group, list[AxisMap | None]]) -> None:
         for group, maps in readers.items():
             if (
                 group.shape == node.shape and group.axes is None and group.anchor is None
@@ -240,7 +241,7 @@ class Fuser:
         return True
 
     def open(self, group: Group) -> bool:
-        anchored = group.anchor is not None and group.anchor.prim.name not in CONTRACTIONS
+        anchored = group.anchor is not None and group.anchor.prim.name not in FOLLOWED
         return not anchored and group.weight < MOST_WEIGHT
 
     def inlinable(self, node: Node, readers: dict[Group, list[AxisMap | None]]) -> bool:
@@ -250,6 +251,8 @@ class Fuser:
             return True
         if any(self.is_whole_input(g, node) for g in readers):
             return len(readers) == 1 and node.prim.name in CHEAP and all(_reads_once(g) for g in readers)
+        if all(c.prim.name == "gather" and not k and _size(c) <= _size(node) for c, k in self.consumers[node]):
+            return len(self.consumers[node]) == 1  # no element is computed more often than if it were stored
         if len(readers) > 1:
             return (
                 node.prim.name in CHEAP

@@ -25,6 +25,7 @@ from plait.ir.loop import Buffer, Expr, Index, Kernel, Value, binary, const, is_
 WORK_PER_THREAD = 16384  # elements worth waking another thread for
 BLOCK = 16384  # elements of an operand that one task joins
 NARROW = 16  # elements of a row, of a reduction or concatenation, below which its rows are in vector lanes
+FEWEST = 4  # elements of a row up to which an elementwise kernel has rows in vector lanes
 FEW = 64  # rows of a concatenation below which each operand has loops of its own
 STRIP = 16  # elements of the last axis that are done together where memory is read across it,
 COLUMNS = 64  # columns that one task of a reduction across them takes
@@ -120,6 +121,15 @@ class _Lowering:
             offset = flatten_index(where, self.evaluator.shape(node))
             self.evaluator.store(buffer, node.dtype, offset, value, guard)
 
+    def store_each(self, indices: Sequence[Sequence[Index]]) -> None:
+        """Compute all outputs, which have the group's shape, at several indices, then store them one by one."""
+        nodes = self.group.outputs
+        found = [[self.settle(self.evaluator.read(n, self.own_index(n, i))) for i in indices] for n in nodes]
+        for node, values in zip(nodes, found, strict=True):
+            for index, value in zip(indices, values, strict=True):
+                offset = flatten_index(self.own_index(node, index), self.evaluator.shape(node))
+                self.evaluator.store(self.results[node, 0], node.dtype, offset, value)
+
     def settle(self, value: Element) -> Element:
         if isinstance(value, Complex):
             return Complex(self.settle(value.re), self.settle(value.im))
@@ -152,6 +162,7 @@ class _Lowering:
         if joined is not None:
             self.pieces(joined)
             return
+        self.unshape()
         runs = self.runs(())
         outer, last = runs[:-1], runs[-1] if runs else []
         if not outer:
@@ -159,12 +170,58 @@ class _Lowering:
             with self.builder.parallel(extent, mark="vector", grain=WORK_PER_THREAD) as i:
                 self.store(self.group.outputs, self.place([(last, i)]))
             return
-        down = self.read_across(outer, last)
+        width = self.extent(last)
+        is_narrow = isinstance(width, int) and width <= FEWEST
+        down = None if is_narrow else self.read_across(outer, last)
         if down is not None:
             self.elementwise_in_tiles(outer, down, last)
+        elif isinstance(width, int) and 0 < width * 2 <= BLOCK and (is_narrow or len(outer) > 1):
+            self.elementwise_in_blocks(outer, last, width)
+        else:
+            with self.outer_loop(outer, width) as at, self.builder.vector(0, width) as j:
+                self.store(self.group.outputs, self.place([*at, (last, j)]))
+
+    def unshape(self) -> None:
+        """Go over the space of what the only result is a reshape of: the same elements in the same order.
+
+        There no index is split to find an element, unless the rows are too narrow for vector lanes.
+        """
+        group, result = self.group, self.group.outputs[0]
+        source = self._unshaped(result)
+        if len(group.outputs) > 1 or source is result or source not in group.members:
             return
-        with self.outer_loop(outer, self.extent(last)) as at, self.builder.vector(0, self.extent(last)) as j:
-            self.store(self.group.outputs, self.place([*at, (last, j)]))
+        space = Group(group.number, source.shape, outputs=[source])
+        space.members[source] = space.identity
+        for member in group.members:  # consumers first
+            for position, i in enumerate(member.inputs if member in space.members else ()):
+                if i in group.members:
+                    where = input_map(member, position, space.members[member])
+                    space.members[i] = where if space.members.get(i, where) == where else None
+        shape, self.shape, self.group = self.shape, self.evaluator.shape(source), space
+        runs = self.runs(())
+        width = self.extent(runs[-1]) if runs else 1
+        if len(runs) > 1 and isinstance(width, int) and width < NARROW:
+            self.shape, self.group = shape, group
+        else:
+            self.results[source, 0] = self.results[result, 0]
+
+    def elementwise_in_blocks(self, outer: list[list[int]], last: list[int], width: int) -> None:
+        """Several rows to a task; the narrowest have lanes across, and what is stored for them is interleaved."""
+        *rest, down = outer
+        rows, count = BLOCK // width, self.extent(down)
+        counts = [*[self.extent(r) for r in rest], (count + (rows - 1)) // rows]
+        total = self.extent([a for r in rest for a in r]) * counts[-1]
+        with self.builder.parallel(total) as p:
+            *places, block = unflatten_index(p, counts)
+            at = list(zip(rest, places, strict=True))
+            low = const(block) * rows
+            high = binary("min", low + rows, const(count))
+            if width <= FEWEST:
+                with self.builder.vector(low, high) as i:
+                    self.store_each([self.place([*at, (down, i), (last, const(j))]) for j in range(width)])
+            else:
+                with self.builder.loop(low, high) as i, self.builder.vector(0, width) as j:
+                    self.store(self.group.outputs, self.place([*at, (down, i), (last, j)]))
 
     def joined(self) -> Node | None:
         """The concatenation that is all that this group stores, if it is one, and not of nothing."""

@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 from math import copysign, prod
 from typing import Any
 
-from plait.compiler.fuse import is_constant
+from plait.compiler.fuse import CHEAP, is_constant
 from plait.core.aval import is_static
-from plait.core.dtype import DType, float32, float64
+from plait.core.dtype import DType, float32, float64, int64
 from plait.core.graph import CONSTANT, GET, Node, full, inline, record, recorder, toposort
 from plait.core.primitive import P
+from plait.prims.rules import broadcast_to
 
 INLINED = ("checkpoint", "custom_jvp", "custom_vjp")
 _CHUNK = 16384  # elements that one task of a split reduction sums
@@ -71,11 +72,51 @@ def simplify(outputs: Sequence[Node], stop: Callable[[Node], bool]) -> list[Node
             previous, recorder.location = recorder.location, node
             try:
                 current = node if inputs == node.inputs else record(node.prim, inputs, node.params)
-                found = known[key] = algebra(current)
+                found = known[key] = picked(algebra(current), stop)
             finally:
                 recorder.location = previous
         result[node] = found
     return [result[o] for o in outputs]
+
+
+def picked(node: Node, stop: Callable[[Node], bool]) -> Node:
+    """Return a sum that keeps the one element of each line whose number is given as a gather of that element.
+
+    Only where the elements are in memory, or next to it: of others, the sum is a part of what computes them.
+    """
+    if node.prim.name != "reduce_sum" or len(node.params["axes"]) != 1 or node.inputs[0].prim.name != "select":
+        return node
+    (axis,), masked = node.params["axes"], node.inputs[0]
+    (hit, values, other), end = masked.inputs, axis - masked.ndim
+    if hit.prim.name != "eq" or not _is(other, 0) or values.shape != masked.shape or not _is_near(values, stop):
+        return node
+    own = [k for k in range(masked.ndim) if k != axis]
+    for place, count in (hit.inputs, hit.inputs[::-1]):
+        if place.dtype is int64 and _counts(count, end) and (place.ndim < -end or place.shape[end] == 1):
+            sizes = (1,) * (masked.ndim - place.ndim) + place.shape
+            place = broadcast_to(P.reshape(place, shape=tuple([sizes[k] for k in own])), node.shape)
+            places = [P.iota(dtype=int64, shape=node.shape, axis=k) for k in range(len(own))]
+            places.insert(axis, place)
+            return P.gather(values, *places, axes=tuple(range(masked.ndim)), mode="fill")
+    return node
+
+
+def _counts(node: Node, end: int) -> bool:
+    """Whether the elements of a node are their places on the axis `end`, counted from the last."""
+    base = node.inputs[0] if node.prim.name == "reshape" else node
+    if base.prim.name != "iota" or base.dtype is not int64 or node.ndim < -end:
+        return False
+    if base is node:
+        return bool(node.params["axis"] == node.ndim + end)
+    return base.ndim == 1 and base.shape[0] == node.shape[end]
+
+
+def _is_near(node: Node, stop: Callable[[Node], bool], steps: int = 3) -> bool:
+    """Whether a node is in memory, or an element of it takes a few steps from there."""
+    if stop(node) or not steps:
+        return stop(node)
+    is_fused = node.prim.name in CHEAP or node.prim.kind == "view"
+    return is_fused and all(_is_near(i, stop, steps - 1) for i in node.inputs)
 
 
 def _value(node: Node) -> Any:
@@ -165,6 +206,28 @@ def _slice(node: Node) -> Node:
     return node.inputs[0] if node.inputs[0].aval is node.aval else node
 
 
+def _pad(node: Node) -> Node:
+    return node if any(any(node.params[k]) for k in ("low", "high", "interior")) else node.inputs[0]
+
+
+def _add(node: Node) -> Node:
+    """Join a sum of two pieces, each padded with zeros to where the other one is: how slices are put together."""
+    neutral = _neutral(node, -0.0, True)
+    if neutral is not node or any(i.prim.name != "pad" or _value(i.inputs[1]) != 0 for i in node.inputs):
+        return neutral
+    (a, b), zero = node.inputs, node.inputs[0].inputs[1]
+    low, high, interior = ([i.params[k] for i in (a, b)] for k in ("low", "high", "interior"))
+    axes = [k for k in range(node.ndim) if (low[0][k], high[0][k]) != (low[1][k], high[1][k])]
+    if len(axes) != 1 or any(map(any, interior)):
+        return node
+    (axis,), size = axes, node.shape[axes[0]]
+    for first, second in ((0, 1), (1, 0)):
+        if 0 <= low[second][axis] <= size and low[second][axis] + high[first][axis] == size:
+            joined = P.concatenate(node.inputs[first].inputs[0], node.inputs[second].inputs[0], axis=axis)
+            return _pad(P.pad(joined, zero, low=low[first], high=high[second], interior=interior[0]))
+    return node
+
+
 def _dot_general(node: Node) -> Node:
     """Write a scalar product as a sum of products, which spreads over threads."""
     (a, b), (first, second) = node.inputs, node.params["contract"]
@@ -178,8 +241,8 @@ def _dot_general(node: Node) -> Node:
 def _reduce(node: Node) -> Node:
     """Split a long reduction with few results into two, so that it spreads over threads in a fixed order."""
     (x,), axes = node.inputs, node.params["axes"]
-    if not axes:
-        return x
+    if all(x.shape[a] == 1 for a in axes):
+        return _reshape(P.reshape(x, shape=node.shape))
     if not is_static(x.shape) or node.prim.lower not in ("add", "min", "max", "and", "or") or x.dtype.is_complex:
         return node
     length = prod(x.shape[a] for a in axes)
@@ -214,7 +277,7 @@ def _rows(x: Node, low: int, high: int) -> Node:
 
 
 _RULES: dict[str, Callable[[Node], Node]] = {
-    "add": lambda n: _neutral(n, -0.0, True),
+    "add": _add,
     "sub": lambda n: _neutral(n, 0.0, False),
     "mul": lambda n: _neutral(n, 1, True),
     "div": lambda n: _neutral(n, 1, False),
@@ -223,8 +286,10 @@ _RULES: dict[str, Callable[[Node], Node]] = {
     "reshape": _reshape,
     "broadcast": _broadcast,
     "slice": _slice,
+    "pad": _pad,
     "dot_general": _dot_general,
     "reduce_sum": _reduce,
+    "reduce_prod": _reduce,
     "reduce_max": _reduce,
     "reduce_min": _reduce,
     "reduce_and": _reduce,

@@ -22,6 +22,8 @@ from plait.ir.loop import Buffer, Expr, Index, Variable, binary, const, fma, mak
 
 Reader = Callable[[Index, Index, Index], Expr]
 """`reader(batch, m, k)` of A or `reader(batch, k, n)` of B: one element."""
+GuardedReader = Callable[[Index, Index, Index, "Expr | None"], Expr]
+"""The same of B, under a guard where it is not None."""
 Packer = Callable[[Buffer, Index, Index, Index, Index, Index], None]
 """`packer(panel buffer, base, batch, first row or column, first k, number of k)`: writes one panel."""
 Writer = Callable[["Block"], None]
@@ -32,6 +34,7 @@ _TILE_BYTES = 131072  # the part of C that one task sums stays in the L2 cache,
 _PRIVATE_BYTES = 147456  # and so does what it packs
 _TASKS = 32  # enough for every thread to have several,
 _TASK_FLOPS = 200_000  # but each must be worth the trouble
+_REUSES = 256  # rows that one copy of a small B serves
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +120,14 @@ def grain(flops: Index) -> int:
     return max(1, 100_000 // max(flops, 1)) if isinstance(flops, int) else 1
 
 
+def lanes_of(target: Any, dtype: DType) -> int:
+    """Values in a vector register of the machine; narrower ones use as many lanes as those of 32 bits."""
+    return max(1, getattr(target, "vector_bytes", 64) // max(dtype.itemsize, 4))
+
+
 def choose_tile(target: Any, dtype: DType, n: Index, k: Index) -> Tile:
     """Return the micro-kernel for a machine: `target` has `vector_bytes` and `vector_registers` (or is None)."""
-    lanes = max(1, getattr(target, "vector_bytes", 64) // max(dtype.itemsize, 4))  # narrower values use as many lanes
+    lanes = lanes_of(target, dtype)
     rows = 8 if getattr(target, "vector_registers", 32) >= 32 else 6
     columns = lanes if isinstance(n, int) and n <= lanes else 2 * lanes
     depth = max(16, _PANEL_BYTES // (columns * dtype.itemsize))
@@ -166,6 +174,21 @@ def is_contiguous(read: Callable[[Expr], Expr]) -> bool:
             return False
         pending.extend(value.args if value.op != "load" else value.args[1:])
     return True
+
+
+def is_load(value: Expr) -> bool:
+    """Whether a value is read from memory and nothing else, at a place that is not itself read."""
+    return value.op == "load" and len(value.args) == 1 and not any(a.op == "load" for a in _below(value.args[0]))
+
+
+def _below(value: Expr) -> set[Expr]:
+    found, pending = set(), [value]
+    while pending:
+        e = pending.pop()
+        if e not in found:
+            found.add(e)
+            pending.extend(e.args)
+    return found
 
 
 # packing by readers
@@ -399,6 +422,51 @@ def micro_kernel(
 
 
 # multiplications not worth packing
+
+
+def multiply_direct(
+    b: Builder, target: Any, sizes: tuple[Index, int, int, int], dtype: DType, read_a: Reader, read_b: GuardedReader,
+    write: Any, pack: bool,
+) -> None:  # fmt: skip
+    """Products whose B stays in the L1 cache: A is read where it is, and so is B, or (`pack`) a copy with rows along n.
+
+    `sizes` are the batch, m, n and k; `write` is called with a place and a sum, in vector loops along n.
+    """
+    batch, m, n, k = sizes
+    tile, lanes = choose_tile(target, dtype, n, k), lanes_of(target, dtype)
+    height = -(-m // -(-m // tile.rows))  # tiles of about one height, rather than a low last one
+    whole, rows = m // height * height, _panels(m, height, max(_REUSES * pack, _TASK_FLOPS // (n * k)))
+    chunks, pitch = ceil_div(m, rows), -(-n // lanes) * lanes
+
+    def block(batch: Index, m0: Index, rows: int, read: GuardedReader) -> None:
+        for n0 in range(0, n, tile.columns):
+            width = min(tile.columns, n - n0)
+            full = -(-width // lanes) * lanes  # masked vectors would not stay in registers
+            sums, result = b.stack(dtype, rows * full), b.stack(dtype, rows * full)
+            with b.vector(0, full) as j, b.loop(0, rows, mark="unroll") as r:
+                b.store(sums, r * full + j, 0)
+            with b.loop(0, k) as s, b.loop(0, rows, mark="unroll") as r, b.vector(0, full) as j:
+                column = read(batch, s, n0 + j, None if width == full else j < width)
+                total = multiply_add(read_a(batch, m0 + r, s), column, b.load(sums, r * full + j))
+                b.store(sums, r * full + j, total)
+            with b.loop(0, rows, mark="unroll") as r, b.vector(0, full) as j:
+                b.store(result, r * full + j, b.load(sums, r * full + j))
+            with b.loop(0, rows) as r, b.vector(0, width) as j:
+                write(batch, m0 + r, n0 + j, b.load(result, r * full + j))
+
+    with b.parallel(batch * chunks, grain=grain(2 * min(m, rows) * n * k)) as task:
+        i, first = task // chunks, task % chunks * rows
+        read = read_b
+        if pack:
+            panel = b.stack(dtype, k * pitch)
+            with b.loop(0, k) as s, b.vector(0, n) as j:
+                b.store(panel, s * pitch + j, read_b(i, s, j, None))
+            read = lambda i, s, j, guard: b.load(panel, s * pitch + j, guard)  # noqa: E731 - one of two
+        with b.loop(first, smaller(first + rows, whole), height) as m0:
+            block(i, m0, height, read)
+        if whole < m:
+            with b.when(const(first + rows) >= m):
+                block(i, whole, m - whole, read)
 
 
 def multiply_streamed(

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from plait.core.aval import Aval, Size, aval
-from plait.core.dtype import DType, bool_, int64
+from plait.core.dtype import DType, bool_, int32, int64
 from plait.core.errors import DTypeError, ShapeError, message
 from plait.core.graph import Node
 from plait.core.primitive import Domain, P, Primitive
@@ -15,6 +15,7 @@ from plait.prims.lines import Site, grain, product, smaller
 from plait.prims.rules import NOT_LINEAR, PIECEWISE_CONSTANT, AxisMap, byte_count
 
 BLOCK = 2048  # elements whose positions one task collects
+GROUP = 64  # elements that are looked at one by one where some hold, not all
 
 
 def _aval(mask: Aval, *, size: Size, fill: int) -> Aval:
@@ -27,8 +28,7 @@ def _aval(mask: Aval, *, size: Size, fill: int) -> Aval:
 
 def _lower(site: Site) -> None:
     """Count in blocks, add up the counts, and let each block write its positions behind those of the ones before."""
-    site.raw_outputs()
-    builder, output, size = site.builder, site.output(0), site.out_shape[-1]
+    builder, size = site.builder, site.out_shape[-1]
     *lead, length = site.shape(0)
     blocks = (length + (BLOCK - 1)) // BLOCK
     rows, tasks = product(lead), product([*lead, blocks])
@@ -41,12 +41,14 @@ def _lower(site: Site) -> None:
         low = task % blocks * BLOCK
         return low, smaller(low + BLOCK, length)
 
-    with builder.parallel(tasks, grain=grain(BLOCK)) as task:
-        total = builder.accumulator("add", int64, 0)
-        low, high = ends(task)
+    def held(row: Any, low: Index, high: Index) -> Any:
+        total = builder.accumulator("add", int32, 0)
         with builder.vector(low, high) as i:
-            total.add(read(task // blocks, i).cast(int64))
-        builder.store(counts, task, total.get())
+            total.add(read(row, i).cast(int32))
+        return builder.local(int64, total.get().cast(int64)).get()
+
+    with builder.parallel(tasks, grain=grain(BLOCK)) as task:
+        builder.store(counts, task, held(task // blocks, *ends(task)))
     with builder.parallel(rows) as row:
         before = builder.local(int64, 0)
         with builder.loop(0, blocks) as block:
@@ -54,18 +56,26 @@ def _lower(site: Site) -> None:
             builder.store(counts, row * blocks + block, before.get())
             before.set(before.get() + count)
         with builder.loop(before.get(), size) as rest:
-            builder.store(output, row * size + rest, const(site.params["fill"], int64))
+            site.write([*site.unflatten(row, lead), rest], const(site.params["fill"], int64))
     with builder.parallel(tasks, grain=grain(BLOCK)) as task:
         row, (low, high) = task // blocks, ends(task)
         found = builder.stack(int64, BLOCK)
         count = builder.local(int64, 0)
-        with builder.loop(low, high) as i:  # each position is written, and overwritten where its element does not hold
-            builder.store(found, count.get(), i)
-            count.set(count.get() + select(read(row, i), const(1, int64), const(0, int64)))
+        with builder.loop(low, high, GROUP) as start:
+            end = smaller(start + GROUP, high)
+            some = held(row, start, end)
+            with builder.when(some.eq(end - start)), builder.vector(start, end) as i:
+                builder.store(found, count.get() + (i - start), i)
+            with builder.when((some > 0) & (some < end - start)):
+                place = builder.local(int64, count.get())
+                with builder.loop(start, end) as i:  # each is written, and overwritten where its element does not hold
+                    builder.store(found, place.get(), i)
+                    place.set(place.get() + select(read(row, i), const(1, int64), const(0, int64)))
+            count.set(count.get() + some)
         first = builder.local(int64, builder.load(counts, task)).get()
         room = binary("max", binary("min", count.get(), const(size) - first), const(0))
         with builder.vector(0, builder.local(int64, room).get()) as k:
-            builder.store(output, row * size + first + k, builder.load(found, k))
+            site.write([*site.unflatten(row, lead), first + k], builder.load(found, k))
 
 
 def _batch(node: Node, inputs: Sequence[Node], batched: Sequence[bool], size: Size) -> Node:

@@ -15,7 +15,9 @@ from plait.ir.gemm import (
     choose_tile,
     column_packer,
     is_contiguous,
+    is_load,
     multiply,
+    multiply_direct,
     multiply_dots,
     multiply_plainly,
     multiply_streamed,
@@ -29,6 +31,8 @@ from plait.prims.rules import AxisMap, byte_count, check_dtype, check_same_dtype
 
 NUMBERS = INTEGERS + FLOATS + COMPLEXES
 _SMALL = 4096  # multiply-adds of one product below which packing costs more than it saves
+_CACHED = 65536  # bytes of an operand that stays in the cache, without being packed
+_NARROW = 8  # columns below which vectors would be mostly empty
 _THIN = 4  # rows up to which the other operand is streamed, not packed
 
 Axes = tuple[tuple[int, ...], tuple[int, ...]]
@@ -155,18 +159,18 @@ class _Operands:
         self.batch, self.m = product(sizes[left][0]), product(sizes[left][1])
         self.k, self.n = product(sizes[left][2]), product(sizes[right][1])
 
-    def read(self, operand: int, batch: Index, free: Index, k: Index) -> Any:
+    def read(self, operand: int, batch: Index, free: Index, k: Index, guard: Expr | None = None) -> Any:
         index: list[Index] = [0] * len(self.site.shape(operand))
         for flat, axes, sizes in zip((batch, free, k), self.axes[operand], self.sizes[operand], strict=True):
             for axis, i in zip(axes, self.site.unflatten(flat, sizes), strict=True):
                 index[axis] = i
-        return self.site.read(operand, index)
+        return self.site.read(operand, index, guard)
 
     def a(self, batch: Index, m: Index, k: Index) -> Any:
         return self.read(self.left, batch, m, k)
 
-    def b(self, batch: Index, k: Index, n: Index) -> Any:
-        return self.read(self.right, batch, n, k)
+    def b(self, batch: Index, k: Index, n: Index, guard: Expr | None = None) -> Any:
+        return self.read(self.right, batch, n, k, guard)
 
     def write(self, batch: Index, m: Index, n: Index, value: Any) -> None:
         first, second = (n, m) if self.swapped else (m, n)
@@ -186,6 +190,8 @@ def _is_at_most(value: Index, limit: int) -> bool:
 def _lower(site: Any) -> None:
     dtype = site.out.dtype
     x = _Operands(site, False)
+    if not dtype.is_complex and not _is_at_most(x.m, _THIN) and _direct(site, x):
+        return
     if dtype.is_complex or _is_at_most(product([x.m, x.n, x.k]), _SMALL):
         swapped = not isinstance(x.n, Expr) and x.n < 8 and not _is_at_most(x.m, x.n)
         x = _Operands(site, swapped)
@@ -199,6 +205,17 @@ def _lower(site: Any) -> None:
         write(site.builder, x.batch, x.m, x.n, x.k, dtype.compute, x.a, x.b, x.write)
         return
     _packed(site, x)
+
+
+def _direct(site: Any, x: _Operands) -> bool:
+    """Multiply without packing where B is so small, and both operands lie so in memory, that it is not needed."""
+    dtype, sizes = site.out.dtype, (x.m, x.n, x.k)
+    if not all(isinstance(n, int) for n in sizes) or dtype.compute is not dtype or 0 in sizes or x.n < _NARROW:
+        return False
+    if x.n * x.k * dtype.itemsize > _CACHED or not (is_load(x.a(0, 0, 0)) and is_load(x.b(0, 0, 0))):
+        return False
+    multiply_direct(site.builder, site.target, (x.batch, *sizes), dtype, x.a, x.b, x.write, not x.runs_along("b")[0])
+    return True
 
 
 def _oriented(site: Any, x: _Operands) -> _Operands:

@@ -233,3 +233,38 @@ def select_first(rows: Rows, read: Read, length: Index, count: int, run: int) ->
                 limit.set(rows.load(0)[0])
     insertion_sort(rows, 0, count, run)
     return merge_sort(rows, count, run)
+
+
+def select_rank(rows: Rows, keys: Keys, rank: Expr) -> Expr:
+    """Return the key that has `rank` others before it in order, of those in the first half of the memory of a line.
+
+    From the highest digit on, those that share the digits found so far are counted by the next, and gathered in the
+    second half.
+    """
+    builder, length = rows.builder, rows.length
+    digit = 11 if isinstance(length, int) and length > _LONG else 8
+    size, one = 1 << digit, const(1, uint32)
+    counts, mask = builder.stack(uint32, size), const(size - 1, keys.dtype)
+    shift, source = builder.local(int64, -(-keys.bits // digit) * digit), builder.local(int64, 0)
+    count, left = builder.local(int64, length), builder.local(int64, rank)
+    with builder.repeat_while((shift.get() > 0) & (count.get() > 1)):
+        shift.set(shift.get() - digit)
+        by = builder.local(keys.dtype, shift.get().cast(keys.dtype)).get()
+        first, last = (builder.local(int64, v).get() for v in (source.get(), source.get() + count.get()))
+        with builder.vector(0, size) as i:
+            builder.store(counts, i, const(0, uint32))
+        with builder.loop(first, last) as row:
+            at = builder.local(int64, ((rows.load(row)[0] >> by) & mask).cast(int64)).get()
+            builder.store(counts, at, builder.load(counts, at) + one)
+        chosen = builder.local(int64, 0)
+        with builder.repeat_while(builder.load(counts, chosen.get()).cast(int64) <= left.get()):
+            left.set(left.get() - builder.load(counts, chosen.get()).cast(int64))
+            chosen.set(chosen.get() + 1)
+        wanted, place = builder.local(int64, chosen.get()).get(), builder.local(int64, length)
+        with builder.loop(first, last) as row:
+            key = rows.load(row)[0]
+            rows.store(place.get(), [key])  # those that are not wanted are written over
+            place.set(place.get() + ((key >> by) & mask).cast(int64).eq(wanted).cast(int64))
+        source.set(length)
+        count.set(place.get() - length)
+    return rows.load(source.get())[0]

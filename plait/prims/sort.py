@@ -9,13 +9,22 @@ from typing import Any
 
 from plait.core.aval import Aval
 from plait.core.dtype import ALL, FLOATS, INTEGERS, DType, bool_, int64, uint32
-from plait.core.errors import ArgumentError, ShapeError, message
+from plait.core.errors import ArgumentError, DTypeError, ShapeError, message
 from plait.core.graph import Node
 from plait.core.primitive import Domain, P, Primitive
 from plait.ir.build import Builder
-from plait.ir.loop import Expr, Index, const, is_const, select
+from plait.ir.loop import Expr, Index, binary, const, is_const, select
 from plait.prims.lines import Site, axis_batch, axis_shard, check_axis, element_cost, grain, product, smaller
-from plait.prims.radix import Keys, Rows, insertion_sort, merge_sort, network_sort, radix_sort, select_first
+from plait.prims.radix import (
+    Keys,
+    Rows,
+    insertion_sort,
+    merge_sort,
+    network_sort,
+    radix_sort,
+    select_first,
+    select_rank,
+)
 from plait.prims.rules import NOT_LINEAR, PIECEWISE_CONSTANT, check_dtype, draw
 
 KEYS = (bool_, *INTEGERS, *FLOATS)
@@ -259,3 +268,56 @@ top_k = Primitive(
     batch=axis_batch, shard=axis_shard, cost=element_cost(60), oracle="oracle.sort.top_k", multi=True,
     domain=Domain(KEYS, sample=partial(_single_sample, lambda size: {"k": (size + 1) // 2, "largest": size % 2 == 1})),
 )  # fmt: skip
+
+
+def _order_statistic_rule(x: Aval, rank: Aval, *, axis: int) -> Aval:
+    check_dtype("order_statistic", x.dtype, KEYS)
+    check_axis("order_statistic", x, axis)
+    if rank.dtype is not int64:
+        text = "order_statistic takes int64 ranks"
+        raise DTypeError(message(text, rank.dtype.name, "int64", "convert with .to(int64)"))
+    others = [s.shape[:axis] + s.shape[axis + 1 :] for s in (x, rank)]
+    if rank.ndim != x.ndim or others[0] != others[1]:
+        text = "order_statistic takes ranks for each line"
+        raise ShapeError(message(text, f"{x} and {rank}", f"shapes that are equal but for axis {axis}"))
+    if x.shape[axis] == 0 and rank.size:
+        raise ShapeError(message("An empty line has no element of any rank", x.shape, "an axis that is not empty"))
+    return rank.with_dtype(x.dtype)
+
+
+def _order_statistic_lower(site: Site) -> None:
+    lines = _Lines(site, 1, False, with_places=False)
+    length, builder = lines.length, site.builder
+    with lines.each(length) as (rows, at):
+        with builder.vector(0, length) as row:
+            rows.store(row, lines.row(at, row))
+        with builder.loop(0, site.out_shape[lines.axis]) as k:
+            rank = _clipped(const(site.read(1, at(k))), length)
+            site.write(at(k), lines.value(0, [select_rank(rows, lines.codes[0], rank)], at))
+
+
+def _clipped(rank: Expr, length: Index) -> Expr:
+    return binary("max", binary("min", rank, const(length) - 1), const(0))
+
+
+def _order_statistic_linearize(node: Node, tangents: Sequence[Node | None]) -> tuple[Node, Node | None]:
+    """Sort, which tells where the elements were."""
+    (x, rank), axis = node.inputs, node.params["axis"]
+    found = P.sort(x, _positions(x, axis), axis=axis, keys=1, descending=False)
+    tangent = None if tangents[0] is None else take_along(tangents[0], take_along(found[1], rank, axis), axis)
+    return take_along(found[0], rank, axis), tangent
+
+
+def _order_statistic_sample(random: Any, dtype: DType, size: int) -> Iterator[tuple[list[Any], dict[str, Any]]]:
+    for shape, axis, ranks in (((size + 1,), 0, 1), ((3, size + 20), 1, 2), ((40 * size + 300, 2), 0, 1)):
+        place = random.integers(-1, shape[axis] + 1, (*shape[:axis], ranks, *shape[axis + 1 :]))
+        yield [draw(random, dtype, shape, -4, 4), place], {"axis": axis}
+
+
+order_statistic = Primitive(
+    "order_statistic", kind="kernel", aval=_order_statistic_rule, lower=_order_statistic_lower,
+    jvp=lambda node, tangents: _order_statistic_linearize(node, tangents)[1],
+    linearize=_order_statistic_linearize, transpose=NOT_LINEAR, batch=axis_batch, shard=axis_shard,
+    cost=element_cost(8), domain=Domain(KEYS, sample=_order_statistic_sample), oracle="oracle.sort.order_statistic",
+)  # fmt: skip
+"""The elements of each line along `axis` that have `rank` others before them in order; ranks are clipped."""

@@ -107,12 +107,33 @@ def _trace_of_product(a: Node, b: Node) -> Node:
     return P.reduce_sum(swapped(a) * b, axes=(a.ndim - 2, a.ndim - 1))
 
 
-det = on_host(
-    "det", matrix_rule("det", lambda b, m, n: ((b, None),), square=True), lapack.det, 2 / 3,
+def _factors(x: Node) -> tuple[Node, Node]:
+    """The diagonal of U, and where rows were exchanged, of a batch of small real matrices."""
+    found = P.lu_small(x)
+    place = P.iota(dtype=int32, shape=found[1].shape, axis=x.ndim - 2) + constant(1, int32)
+    return diagonal(found[0]), P.ne(found[1], place)
+
+
+def _det_lower(node: Node) -> Node:
+    """Small matrices: from the factors of one kernel, LAPACK for others."""
+    x = node.inputs[0]
+    if not is_small(x):
+        return P.det_lapack(x)
+    on, exchanged = _factors(x)
+    return P.reduce_prod(where(exchanged, -on, on), axes=(x.ndim - 2,))
+
+
+_det_rule = matrix_rule("det", lambda b, m, n: ((b, None),), square=True)
+det = Primitive(
+    "det", kind="expand", aval=_det_rule, lower=_det_lower,
     jvp=lambda node, tangents: _trace_of_product(P.adjugate(node.inputs[0]), tangents[0]),
-    domain=domain_of(), oracle="numpy.linalg.det",
+    transpose=NOT_LINEAR, batch=batch_rule, shard=SHARD, cost=cost_of(2 / 3), domain=domain_of(),
+    oracle="numpy.linalg.det",
 )  # fmt: skip
 """The determinant; its derivative is the cofactor matrix, of singular matrices too."""
+
+det_lapack = on_host("det_lapack", _det_rule, lapack.det, 2 / 3, jvp=_INNER, domain=_INNER, oracle=_INNER)
+"""`det` by LAPACK."""
 
 
 def _adjugate_jvp(node: Node, tangents: Sequence[Any]) -> Node:
@@ -168,10 +189,7 @@ def _slogdet_lower(node: Node) -> list[Node]:
     if not is_small(x):
         found = P.slogdet_lapack(x)
         return [found[0], found[1]]
-    factors = P.lu_small(x)
-    on, last = diagonal(factors[0]), x.ndim - 2
-    place = P.iota(dtype=int32, shape=factors[1].shape, axis=last) + constant(1, int32)
-    exchanged = P.ne(factors[1], place)
+    (on, exchanged), last = _factors(x), x.ndim - 2
     sign = where(exchanged, -P.sign(on), P.sign(on))
     return [P.reduce_prod(sign, axes=(last,)), P.reduce_sum(P.log(P.abs(on)), axes=(last,))]
 

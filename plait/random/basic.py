@@ -15,6 +15,7 @@ from plait.core.primitive import P
 from plait.prims.rules import broadcast_shapes, broadcast_to
 from plait.random.keys import UNSIGNED, Shape, bits_node, split
 from plait.tensor.api import arange, take
+from plait.tensor.composite import composite
 from plait.tensor.functions import limits_of
 from plait.tensor.operators import single
 from plait.tensor.shaping import new_shape
@@ -48,6 +49,7 @@ def uniform_node(key: Any, shape: tuple[int, ...], dtype: DType, low: Any, high:
     return P.max(low, unit * (high - low) + low)
 
 
+@composite
 def uniform(key: Any, shape: Shape = (), dtype: Any = float32, minval: Any = 0.0, maxval: Any = 1.0) -> Tensor:
     """Draw uniformly from [minval, maxval).
 
@@ -82,6 +84,7 @@ def quantile(x: Node) -> Node:
     return P.erfinv_single(x) if x.dtype is float32 else P.erfinv(x)
 
 
+@composite
 def normal(key: Any, shape: Shape = (), dtype: Any = float32) -> Tensor:
     """Draw from the standard normal distribution, by the inverse of its distribution function.
 
@@ -108,6 +111,7 @@ def normal(key: Any, shape: Shape = (), dtype: Any = float32) -> Tensor:
     return wrap(scalar_node(math.sqrt(2), wanted) * quantile(drawn))
 
 
+@composite
 def randint(key: Any, shape: Shape, minval: Any, maxval: Any, dtype: Any = None) -> Tensor:
     """Draw integers uniformly from [minval, maxval).
 
@@ -173,6 +177,7 @@ def _shuffled(key: Any, x: Node, axis: int) -> Node:
     return x
 
 
+@composite
 def permutation(key: Any, x: Any, axis: int = 0, independent: bool = False) -> Tensor:
     """Permute a tensor along an axis, or the numbers below an integer.
 
@@ -199,6 +204,7 @@ def permutation(key: Any, x: Any, axis: int = 0, independent: bool = False) -> T
     return take(wrap(node), order, axis)
 
 
+@composite
 def bernoulli(key: Any, p: Any = 0.5, shape: Shape | None = None) -> Tensor:
     """Draw bools that are True with probability `p`.
 
@@ -220,6 +226,7 @@ def bernoulli(key: Any, p: Any = 0.5, shape: Shape | None = None) -> Tensor:
     return wrap(P.lt(uniform_node(key, sizes, node.dtype, 0.0, 1.0), node))
 
 
+@composite
 def gumbel(key: Any, shape: Shape = (), dtype: Any = float32) -> Tensor:
     """Draw from the standard Gumbel distribution: -log(-log(u)) of uniform u.
 
@@ -247,6 +254,7 @@ def _gumbel(key: Any, shape: tuple[int, ...], dtype: DType) -> Node:
     return -P.log(-P.log(uniform_node(key, shape, dtype, tiny, 1.0)))
 
 
+@composite
 def exponential(key: Any, shape: Shape = (), dtype: Any = float32) -> Tensor:
     """Draw from the exponential distribution of mean 1, by the inverse of its distribution function.
 
@@ -269,6 +277,7 @@ def exponential(key: Any, shape: Shape = (), dtype: Any = float32) -> Tensor:
     return wrap(-P.log1p(-uniform_node(key, new_shape((shape,)), wanted, 0.0, 1.0)))
 
 
+@composite
 def categorical(key: Any, logits: Any, axis: int = -1, shape: Shape | None = None) -> Tensor:
     """Draw class numbers with probabilities softmax(logits), by the Gumbel maximum.
 

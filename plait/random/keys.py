@@ -12,6 +12,7 @@ from plait.core.dtype import as_dtype, int64, uint8, uint16, uint32, uint64
 from plait.core.errors import ArgumentTypeError, DTypeError, message
 from plait.core.graph import Node
 from plait.core.primitive import P
+from plait.tensor.composite import composite
 from plait.tensor.operators import single
 from plait.tensor.shaping import new_shape
 from plait.tensor.tensor import Tensor, converted, node_of, scalar_node, to_node, wrap
@@ -82,6 +83,7 @@ def _counts(shape: tuple[int, ...]) -> list[Node]:
     return [converted(P.shift_right_logical(flat, scalar_node(32, int64)), uint32), converted(flat, uint32)]
 
 
+@composite
 def split(key: Any, num: Any = 2) -> Tensor:
     """Make independent keys from one, which should then no longer be used.
 
@@ -100,6 +102,7 @@ def split(key: Any, num: Any = 2) -> Tensor:
     return wrap(_stacked(_threefry(key, _counts(new_shape((num,))))))
 
 
+@composite
 def fold_in(key: Any, data: Any) -> Tensor:
     """Make a new key from a key and an integer, e.g. a step number.
 
@@ -127,6 +130,7 @@ def bits_node(key: Any, width: int, shape: tuple[int, ...]) -> Node:
     return converted(P.bitwise_xor(first, second), UNSIGNED[width])
 
 
+@composite
 def bits(key: Any, shape: Shape = (), dtype: Any = uint32) -> Tensor:
     """Draw uniform random bits.
 

@@ -11,6 +11,7 @@ from plait.prims.rules import broadcast_shapes, broadcast_to
 from plait.random.basic import float_dtype
 from plait.random.keys import Shape
 from plait.tensor.api import asarray
+from plait.tensor.composite import composite
 from plait.tensor.shaping import new_shape
 from plait.tensor.tensor import Tensor, converted, node_of, wrap
 
@@ -46,7 +47,7 @@ def sampler(
 
     def decorate(function: Any) -> Any:
         function.__doc__ = text
-        return function
+        return composite(function)
 
     return decorate
 

@@ -10,6 +10,7 @@ from plait.core.graph import Node
 from plait.core.primitive import P
 from plait.fft import fft, ifft, irfft, rfft
 from plait.prims.rules import broadcast_to
+from plait.tensor.composite import composite
 from plait.tensor.families import both_names
 from plait.tensor.methods import attach
 from plait.tensor.operators import common_dtype, scalar_node, single
@@ -20,6 +21,7 @@ _MOST_SLICES = 64  # frames that overlap further are gathered
 
 
 @both_names
+@composite
 def stft(
     x: Any,
     n_fft: int,
@@ -194,6 +196,7 @@ def _overlapped(frames: Node, hop: int) -> Node:
 
 
 @both_names
+@composite
 def istft(
     x: Any,
     n_fft: int,

@@ -90,7 +90,7 @@ _NAMES = {
     "use plait.nn.functional.embedding": "embedding embedding_renorm_",
     "use plait.nn.functional.embedding_bag": "embedding_bag",
     "use plait.nn.functional.affine_grid": "affine_grid_generator cudnn_affine_grid_generator",
-    "use plait.scan over the steps of the sequence": """
+    "use plait.nn.RNN, plait.nn.LSTM, plait.nn.GRU and their cells, or plait.scan": """
         gru gru_cell lstm lstm_cell rnn_relu rnn_relu_cell rnn_tanh rnn_tanh_cell miopen_rnn mkldnn_rnn_layer
     """,
     "it is internal to one of PyTorch's backends: use plait.nn.functional": """
@@ -128,6 +128,17 @@ _NAMES = {
     "denormal numbers are always kept": "set_flush_denormal",
     "use Python's warnings": "set_warn_always is_warn_always_enabled",
 }
+_NN_NAMES = {
+    "plait has no quantized tensors: use int8 tensors and a scale": "intrinsic qat quantizable quantized",
+    "one process uses all cores: call the model itself": "DataParallel parallel",
+    "use CrossEntropyLoss or NLLLoss, which take images": "NLLLoss2d",
+    "use Sequential, ModuleList or ModuleDict": "Container",
+    "leave `options` out: the compiler chooses how the loss is computed": "LinearCrossEntropyOptions",
+    "layers are names of plait.nn": "modules",
+    "use plait.grad": "grad",
+    "it is internal to PyTorch": "common_types factory_kwargs",
+}
+_NN_ADVICE = {name: advice for advice, names in _NN_NAMES.items() for name in names.split()}
 ADVICE = {name: advice for advice, names in _NAMES.items() for name in names.split()}
 
 
@@ -150,3 +161,8 @@ def of_module(name: str) -> NoReturn:
 def of_functional(name: str) -> NoReturn:
     """Raise `AttributeError`; for a name of PyTorch it says what to use."""
     _refuse("module 'plait.nn.functional'", name, ADVICE.get(name))
+
+
+def of_nn(name: str) -> NoReturn:
+    """Raise `AttributeError`; for a name of PyTorch it says what to use."""
+    _refuse("module 'plait.nn'", name, _NN_ADVICE.get(name))

@@ -84,19 +84,44 @@ def composite(function: Callable[..., Any]) -> Callable[..., Any]:
                 return function(*args, **kwargs)
         if flags & ABSTRACT:
             return function(*args, **kwargs)
-        place = tuple(key)
-        found = known.get(place)
-        if found is None:
-            if place in known:
-                return function(*args, **kwargs)
-            if len(known) >= _MOST:
-                known.clear()
-            found = known[place] = recording(function, args, kwargs)
-            if found is None:
-                return function(*args, **kwargs)
-        return found.replay(nodes)
+        found = _looked_up(known, tuple(key), function, args, kwargs)
+        return function(*args, **kwargs) if found is None else found.replay(nodes)
 
     return call
+
+
+class Composites:
+    """Composites of one pure function `function(settings, tensors)` of hashable settings and a pytree of tensors.
+
+    For what has many tensors, such as the step of an optimizer. Call `apply`.
+    """
+
+    def __init__(self, function: Callable[[Any, Any], Any]) -> None:
+        self.function = function
+        self._known: dict[Any, Recording | None] = {}
+
+    def apply(self, settings: Any, tensors: Any) -> Any:
+        """Call the function, by recording one node where that can stand for it."""
+        leaves, treedef = tree.flatten(tensors)
+        nodes = [node_of(t) for t in leaves]
+        if lazy.state.observer is None and not any(n.flags & ABSTRACT for n in nodes):
+            place = (recorder.mode, settings, treedef, *[n.aval for n in nodes])
+            found = _looked_up(self._known, place, self.function, (settings, tensors), {})
+            if found is not None:
+                return found.replay(nodes)
+        return self.function(settings, tensors)
+
+
+def _looked_up(
+    known: dict[Any, Recording | None], place: Any, function: Callable[..., Any], args: Any, kwargs: dict[str, Any]
+) -> Recording | None:  # fmt: skip
+    """Return the recording for a place in the table, made now if it is a new one."""
+    if place in known:
+        return known[place]
+    if len(known) >= _MOST:
+        known.clear()
+    found = known[place] = recording(function, args, kwargs)
+    return found
 
 
 def recording(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Recording | None:
@@ -107,8 +132,9 @@ def recording(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[
     inputs, outputs, results = found
     nodes = Graph(inputs, outputs).nodes
     constants = tuple([n for n in nodes if n.prim is DATA])
-    if any(_is_owned(c) for c in constants) or any(n.prim.linearize is not None for n in nodes):
-        return None  # it reads state, or would be replaced when it is differentiated
+    is_differentiable = any(o.dtype.is_inexact for o in outputs)
+    if any(_is_owned(c) for c in constants) or is_differentiable and any(n.prim.kind == "call" for n in nodes):
+        return None  # it depends on state, or on bodies that are replaced when it is differentiated
     holders = [placeholder(c.aval) for c in constants]
     graph = Graph([*inputs, *holders], substitute(outputs, dict(zip(constants, holders, strict=True))))
     for node in graph.nodes:

@@ -10,6 +10,7 @@ from plait.core.graph import Node
 from plait.core.primitive import P
 from plait.ir.arithmetic import FORMATS
 from plait.prims.rules import broadcast_shapes, broadcast_to
+from plait.tensor.composite import composite
 from plait.tensor.families import both_names, pairwise
 from plait.tensor.operators import binary, power, promoted, scalar_node, single, to_float, to_integer
 from plait.tensor.results import MantissaExponent
@@ -21,6 +22,7 @@ __all__ = [
 
 
 @both_names
+@composite
 def lerp(x: Any, end: Any, weight: Any) -> Tensor:
     """Interpolate linearly: `x + weight * (end - x)`, exactly `end` at weight 1.
 
@@ -49,6 +51,7 @@ def _added(name: str, x: Any, first: Any, second: Any, value: Any, prim: Any) ->
 
 
 @both_names
+@composite
 def addcmul(x: Any, tensor1: Any, tensor2: Any, *, value: Any = 1) -> Tensor:
     """Return x + value * tensor1 * tensor2.
 
@@ -69,6 +72,7 @@ def addcmul(x: Any, tensor1: Any, tensor2: Any, *, value: Any = 1) -> Tensor:
 
 
 @both_names
+@composite
 def addcdiv(x: Any, tensor1: Any, tensor2: Any, *, value: Any = 1) -> Tensor:
     """Return x + value * tensor1 / tensor2.
 

@@ -8,12 +8,14 @@ from plait.core.errors import ArgumentError, ShapeError, message
 from plait.core.graph import Node
 from plait.core.primitive import P
 from plait.prims.rules import broadcast_shapes, broadcast_to
+from plait.tensor.composite import composite
 from plait.tensor.families import both_names
 from plait.tensor.operators import promoted
 from plait.tensor.tensor import Tensor, axis_index, converted, integers, wrap
 
 
 @both_names
+@composite
 def matmul(x: Any, y: Any) -> Tensor:
     """Multiply matrices; leading axes are a batch and broadcast.
 
@@ -56,6 +58,7 @@ def matmul(x: Any, y: Any) -> Tensor:
 
 
 @both_names(axis="axes")
+@composite
 def tensordot(x: Any, y: Any, axes: Any = 2) -> Tensor:
     """Sum products over pairs of axes.
 

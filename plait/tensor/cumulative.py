@@ -9,6 +9,7 @@ from plait.core.errors import ArgumentError, ShapeError, message
 from plait.core.graph import Node, full
 from plait.core.primitive import P
 from plait.tensor.axes import Axis, along, floating, like_rank, normalized_axes, positions, two_forms, with_axis
+from plait.tensor.composite import composite
 from plait.tensor.families import both_names
 from plait.tensor.operators import promoted, scalar_node, single
 from plait.tensor.reductions import DTYPE, summable
@@ -173,6 +174,7 @@ def _panels(y: Any, x: Any, dx: float | None, axis: int, name: str) -> tuple[Nod
 
 
 @both_names
+@composite
 def trapezoid(y: Any, x: Any = None, dx: float | None = None, axis: int = -1) -> Tensor:
     """Return the integral along an axis by the trapezoidal rule.
 
@@ -201,6 +203,7 @@ trapz = trapezoid
 
 
 @both_names
+@composite
 def cumulative_trapezoid(y: Any, x: Any = None, dx: float | None = None, axis: int = -1) -> Tensor:
     """Return the integrals from the first point to each of the others, by the trapezoidal rule.
 

@@ -10,6 +10,7 @@ from plait.core.dtype import as_dtype, int64
 from plait.core.errors import ShapeError, message
 from plait.core.graph import Node
 from plait.core.primitive import P
+from plait.tensor.composite import composite
 from plait.tensor.creation import check_device
 from plait.tensor.families import both_names
 from plait.tensor.indexing import setitem
@@ -192,6 +193,7 @@ def diagflat(x: Any, k: int = 0) -> Tensor:
 
 
 @both_names(dim1="axis1", dim2="axis2")
+@composite
 def diag_embed(x: Any, offset: int = 0, axis1: int = -2, axis2: int = -1) -> Tensor:
     """Return square matrices with the last axis of `x` on a diagonal, zeros elsewhere.
 
@@ -260,6 +262,7 @@ def fill_diagonal_(x: Tensor, fill_value: Any, wrap: bool = False) -> Tensor:
 
 
 @both_names
+@composite
 def trace(x: Any) -> Tensor:
     """Return the sum of the main diagonal of a matrix.
 

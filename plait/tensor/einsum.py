@@ -10,6 +10,7 @@ from plait.core.dtype import int64
 from plait.core.errors import ArgumentError, ShapeError, message
 from plait.core.graph import Node
 from plait.core.primitive import P
+from plait.tensor.composite import composite
 from plait.tensor.families import both_names
 from plait.tensor.operators import promoted
 from plait.tensor.paths import as_path, contraction_path, describe
@@ -21,6 +22,7 @@ Term = list[str]
 
 
 @both_names
+@composite
 def einsum(equation: Any, *operands: Any, optimize: Any = True) -> Tensor:
     """Sum products of elements, the axes named by letters (Einstein's convention).
 

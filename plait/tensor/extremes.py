@@ -11,6 +11,7 @@ from plait.core.dtype import DType, bool_, float32, int16
 from plait.core.errors import ArgumentError, message
 from plait.core.graph import Node
 from plait.core.primitive import P
+from plait.tensor.composite import composite
 from plait.tensor.families import both_names, pairwise
 from plait.tensor.operators import binary, promoted, scalar_node, single, to_float
 from plait.tensor.tensor import Tensor, wrap
@@ -168,6 +169,7 @@ def clamp_max(x: Any, max: Any) -> Tensor:
 
 
 @both_names
+@composite
 def heaviside(x: Any, values: Any) -> Tensor:
     """Return 0 where x is negative, 1 where it is positive, and `values` where it is 0.
 
@@ -189,6 +191,7 @@ def heaviside(x: Any, values: Any) -> Tensor:
 
 
 @both_names
+@composite
 def nan_to_num(x: Any, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None) -> Tensor:
     """Replace NaN and infinities by numbers.
 

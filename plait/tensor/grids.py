@@ -11,6 +11,7 @@ import numpy as np
 from plait.core.dtype import int64
 from plait.core.errors import ArgumentError, ArgumentTypeError, ShapeError, message
 from plait.core.primitive import P
+from plait.tensor.composite import composite
 from plait.tensor.families import both_names
 from plait.tensor.operators import single
 from plait.tensor.shaping import as_operand, broadcast_to, new_shape, reshape
@@ -113,6 +114,7 @@ def combinations(x: Any, r: int = 2, with_replacement: bool = False) -> Tensor:
 
 
 @both_names
+@composite
 def vander(x: Any, N: int | None = None, increasing: bool = False) -> Tensor:  # noqa: N803 - the name in NumPy
     """Return the Vandermonde matrix of a vector: its columns are powers of the elements.
 

@@ -40,7 +40,7 @@ from plait.tensor.tensor import Parameter, Tensor, node_of, to_node, wrap, write
 _new = object.__new__
 
 
-class _Staging(lazy.Observer):
+class Staging(lazy.Observer):
     """Watches one staging: which existing tensors are written, which gradients and attributes are looked at."""
 
     def __init__(self) -> None:
@@ -61,12 +61,17 @@ class _Staging(lazy.Observer):
         if id(tensor) not in self.writes:
             self.writes[id(tensor)] = (tensor, old)
 
+    def was_known(self, tensor: Tensor) -> bool:
+        """Whether a tensor had a value when staging began; it may have been written since."""
+        _, old = self.writes.get(id(tensor), (tensor, tensor._node))
+        return not old.flags & ABSTRACT
+
     def grad_read(self, tensor: Tensor) -> None:
-        if id(tensor) not in self.gradients and not tensor._node.flags & ABSTRACT:
+        if id(tensor) not in self.gradients and self.was_known(tensor):
             self.gradient_guards.append((tensor, tensor._grad))
 
     def grad_written(self, tensor: Tensor) -> None:
-        if not tensor._node.flags & ABSTRACT:
+        if self.was_known(tensor):
             self.gradients.setdefault(id(tensor), (tensor, tensor._grad))
 
     def attribute_read(self, owner: Any, name: str) -> None:
@@ -89,7 +94,7 @@ class _Entry:
 
     def __init__(self, function: Function, leaves: Sequence[Any], treedef: Any, slots: Sequence[int]) -> None:
         outer = lazy.state.observer
-        staging = lazy.state.observer = _Staging()
+        staging = lazy.state.observer = Staging()
         holders = []
         try:
             new = list(leaves)
@@ -116,7 +121,7 @@ class _Entry:
         self.returned = [k for k, v in enumerate(leaves) if isinstance(v, Tensor)]
         self.out_nodes = [node_of(leaves[k]) for k in self.returned]
 
-    def build(self, holders: list[Node], staging: _Staging, written: Any, gradients: Any) -> None:
+    def build(self, holders: list[Node], staging: Staging, written: Any, gradients: Any) -> None:
         """Turn what was staged into a program: arguments and captured values in, results and new state out."""
         self.guards = list(staging.attribute_guards.values())
         self.gradient_guards = staging.gradient_guards
@@ -127,7 +132,9 @@ class _Entry:
         present = [(t, g) for t, g in gradients.values() if g is not None]
         fresh = [(t, g) for t, g in present if staging.is_new(g, g._node)]
         self.cleared = [t for t, g in gradients.values() if g is None]
-        self.kept_gradients = [(t, g) for t, g in present if not staging.is_new(g, g._node)]
+        self.gradient_of = {id(g): t for t, g in self.gradient_guards if g is not None}
+        kept = [(t, g) for t, g in present if not staging.is_new(g, g._node)]
+        self.kept_gradients = [(t, g) for t, g in kept if self.gradient_of.get(id(g)) is not t]
         self.changed = {t: None for t, _ in changed}
         self.fresh = [t for t, _ in fresh]
         outputs = [*self.out_nodes, *[n for _, n in changed], *[node_of(g) for _, g in fresh]]
@@ -146,7 +153,7 @@ class _Entry:
         self.is_visible = False
         self.viewed: list[Tensor] = []
         self.buffers: list[Buffer] = []
-        self.gradient_handles: list[Tensor] = []
+        self.gradient_handles: dict[Tensor, Tensor] = {}
         held = [*self.cells, *self.changed, *self.fresh, *[t for t, _ in self.gradient_guards]]
         lazy.state.cells.update(id(c) for c in held if c is not None)
 
@@ -187,13 +194,23 @@ class _Entry:
                 assert constant is not None
                 buffers.append(constant)
                 continue
-            if node_of(c).value is None:
-                lazy.flush(c)
-            buffers.append(_own_memory(c) if c in self.changed else lazy.value(c))
+            cell = self.current(c)
+            if node_of(cell).value is None:
+                lazy.flush(cell)
+            buffers.append(_own_memory(cell) if c in self.changed else lazy.value(cell))
         self.buffers = [*buffers, *self.gradient_buffers]
-        self.viewed = [t for t in self.changed if id(t) in lazy.state.viewed]
+        self.viewed = [t for t in map(self.current, self.changed) if id(t) in lazy.state.viewed]
         self.is_visible = False
         self.epoch, self.flushes = lazy.state.epoch, lazy.state.flushes
+
+    def current(self, cell: Tensor) -> Tensor:
+        """The tensor that a captured one stands for: what was a gradient is that which its parameter has now."""
+        owner = self.gradient_of.get(id(cell))
+        gradient = cell if owner is None else owner._grad
+        if gradient is None or gradient is cell:
+            return cell
+        lazy.state.cells.add(id(gradient))
+        return gradient
 
     def run(self, leaves: Sequence[Any], slots: Sequence[int]) -> Any:
         """Run on new arguments; returns the results in the structure that the function returned."""
@@ -240,12 +257,14 @@ class _Entry:
             t._grad = None
         for t, g in self.kept_gradients:
             t._grad = g
-        self.gradient_handles = []
         for t, buffer in zip(self.fresh, self.gradient_buffers, strict=True):
-            handle = _computed(buffer, t._node)
-            lazy.state.cells.add(id(handle))
-            t._grad = handle
-            self.gradient_handles.append(handle)
+            handle = self.gradient_handles.get(t)
+            if handle is None or handle._node.value is not buffer:
+                handle = self.gradient_handles[t] = _computed(buffer, t._node)
+                lazy.state.cells.add(id(handle))
+            if t._grad is not handle:
+                t._grad = handle
+                lazy.state.epoch += 1  # others may add to this gradient
         self.is_visible = True
         if self.gradient_guards and (self.fresh or self.cleared):
             lazy.state.epoch += 1  # the next call may need another version
@@ -254,10 +273,10 @@ class _Entry:
         """Record the staged operations on the arguments, so that gradients flow through them."""
         replacement: dict[Node, Node] = {h: node_of(leaves[k]) for h, k in zip(self.holders, slots, strict=True)}
         for c, n, s in zip(self.cells, self.captured, self.stand_ins, strict=True):
-            replacement[s] = n if c is None else node_of(c)
+            replacement[s] = n if c is None else node_of(self.current(c))
         found = replay(self.staged, replacement)
         count = len(self.returned)
-        for t, node in zip(self.changed, found[count:], strict=False):
+        for t, node in zip(map(self.current, self.changed), found[count:], strict=False):
             lazy.written(t, t._node)
             t._version += 1
             t._node = node
@@ -308,6 +327,7 @@ def _own_memory(cell: Tensor) -> Buffer:
         node.flags = cell._node.flags
         node.extra = weakref.ref(cell)
         cell._node = node
+        lazy.state.epoch += 1  # other compiled functions hold the old memory
         return own
     return buffer
 
@@ -357,7 +377,7 @@ class Jitted:
                 signature.append((type(v), _static(v)))
         if lazy.state.observer is not None:
             return self.function(*args, **kwargs)
-        key = (tuple(signature), bool(_grad_mode()))
+        key = (tuple(signature), bool(_grad_mode()), recorder.mode)
         entries = self._entries.get(key)
         if entries is not None:
             for entry in entries:

@@ -10,6 +10,7 @@ from plait.core.errors import ArgumentError, DTypeError, message
 from plait.core.graph import Node
 from plait.core.primitive import P
 from plait.prims.rules import broadcast_to
+from plait.tensor.composite import composite
 from plait.tensor.families import both_names, kept, pairwise, to_bool, unary
 from plait.tensor.operators import BINARY, promoted, scalar_node, single, to_float
 from plait.tensor.selection import nonzero
@@ -169,6 +170,7 @@ def where(condition: Any, x: Any = None, y: Any = None) -> Any:
 
 
 @both_names
+@composite
 def isclose(x: Any, y: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Tensor:
     """Return whether elements are equal, or finite with |x - y| <= atol + rtol * |y|.
 
@@ -204,6 +206,7 @@ def isclose(x: Any, y: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: b
 
 
 @both_names
+@composite
 def allclose(x: Any, y: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
     """Return whether `isclose` holds for all elements, as a Python bool.
 

@@ -11,6 +11,7 @@ from plait.core.errors import ArgumentError, DTypeError, ShapeError, message
 from plait.core.graph import Node
 from plait.core.primitive import P
 from plait.prims.rules import broadcast_shapes, broadcast_to
+from plait.tensor.composite import composite
 from plait.tensor.contraction import matmul
 from plait.tensor.einsum import einsum
 from plait.tensor.families import both_names
@@ -106,6 +107,7 @@ ger = outer
 
 
 @both_names(mat2="y")
+@composite
 def bmm(x: Any, y: Any) -> Tensor:
     """Return the products of the matrices in two batches.
 
@@ -132,6 +134,7 @@ def bmm(x: Any, y: Any) -> Tensor:
 
 
 @both_names
+@composite
 def inner(x: Any, y: Any) -> Tensor:
     """Return the sums of products over the last axes.
 
@@ -159,6 +162,7 @@ def inner(x: Any, y: Any) -> Tensor:
 
 
 @both_names
+@composite
 def kron(x: Any, y: Any) -> Tensor:
     """Return the Kronecker product: each element of `x` multiplied by all of `y`.
 
@@ -315,6 +319,7 @@ _FEW = 25  # rows up to which differences are taken: they lose no digits
 
 
 @both_names
+@composite
 def cdist(
     x1: Any, x2: Any, p: float = 2.0, compute_mode: str = "use_mm_for_euclid_dist_if_necessary"
 ) -> Tensor:  # fmt: skip

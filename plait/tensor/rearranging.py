@@ -11,6 +11,7 @@ from plait.core.graph import Node
 from plait.core.primitive import P
 from plait.prims.rules import broadcast_to as broadcast_node
 from plait.tensor.axes import normalized_axes, with_axis
+from plait.tensor.composite import composite
 from plait.tensor.families import both_names
 from plait.tensor.operators import scalar_node, single
 from plait.tensor.shaping import as_operand, new_shape
@@ -205,6 +206,7 @@ def flipud(x: Any) -> Tensor:
 
 
 @both_names(dims="axes")
+@composite
 def rot90(x: Any, k: int = 1, axes: Any = (0, 1)) -> Tensor:
     """Rotate by 90 degrees in the plane of two axes.
 
@@ -239,6 +241,7 @@ def rot90(x: Any, k: int = 1, axes: Any = (0, 1)) -> Tensor:
 
 
 @both_names(shifts="shift")
+@composite
 def roll(x: Any, shift: Any, axis: Any = None) -> Tensor:
     """Shift elements along axes; those that fall off come in again at the other end.
 

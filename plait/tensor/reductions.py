@@ -27,6 +27,7 @@ from plait.tensor.axes import (
     wide,
     with_axis,
 )
+from plait.tensor.composite import composite
 from plait.tensor.extremes import maximum, minimum
 from plait.tensor.families import both_names, named, to_bool
 from plait.tensor.operators import scalar_node, single
@@ -460,6 +461,7 @@ def _norm(size: Node, p: float, axis: Axis, keepdims: bool) -> Node:
 
 
 @both_names
+@composite
 def dist(x: Any, y: Any, p: float = 2) -> Tensor:
     """Return the vector norm of x - y.
 
@@ -482,6 +484,7 @@ def dist(x: Any, y: Any, p: float = 2) -> Tensor:
 
 
 @both_names
+@composite
 def renorm(x: Any, p: float, axis: int, maxnorm: float) -> Tensor:
     """Scale down the slices along an axis whose norm is above `maxnorm`, to that norm.
 

@@ -8,6 +8,7 @@ from plait.core.dtype import bool_, int64
 from plait.core.graph import Node
 from plait.core.primitive import P
 from plait.tensor.axes import kept
+from plait.tensor.composite import composite
 from plait.tensor.control import scan
 from plait.tensor.families import both_names
 from plait.tensor.indexing import mask_positions
@@ -209,6 +210,7 @@ _FEW = 16  # so many elements are compared with each
 
 
 @both_names
+@composite
 def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, invert: bool = False) -> Tensor:
     """Return whether each element is among others.
 

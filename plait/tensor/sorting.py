@@ -25,6 +25,7 @@ from plait.tensor.axes import (
     wide,
     with_axis,
 )
+from plait.tensor.composite import composite
 from plait.tensor.families import both_names
 from plait.tensor.operators import promoted, scalar_node, single
 from plait.tensor.results import ValuesIndices
@@ -36,6 +37,7 @@ __all__ = [
     "percentile", "quantile", "searchsorted", "sort", "topk",
 ]  # fmt: skip
 
+_SHORT = 64  # elements of a line up to which it is sorted as fast as one is selected
 _DESCENDING = "    descending: largest first.\n    stable: equal elements keep their order; always so.\n"
 _PAIR = "The elements and their int64 positions"
 
@@ -94,6 +96,7 @@ def msort(x: Any) -> Tensor:
     "    k: how many.\n    largest: False for the smallest.\n    sorted: in order; always so.\n",
     "; `k` is negative or larger than the axis", f"{_PAIR}, both with size `k` on the axis",
 )  # fmt: skip
+@composite
 def topk(x: Any, k: int, axis: int = -1, largest: bool = True, sorted: bool = True) -> ValuesIndices:
     node = single(x, "topk")
     line, position = with_axis(node, axis)
@@ -112,6 +115,7 @@ def topk(x: Any, k: int, axis: int = -1, largest: bool = True, sorted: bool = Tr
     "kthvalue(plait.tensor([5, 7, 6]), 2)\nValuesIndices(values=tensor(6), indices=tensor(2))",
     "    k: which, counted from 1.\n", "; there is no `k`-th element", "the axis",
 )  # fmt: skip
+@composite
 def kthvalue(x: Any, k: int, axis: int = -1, keepdims: bool = False) -> ValuesIndices:
     node = single(x, "kthvalue")
     line, position = with_axis(node, axis)
@@ -125,9 +129,16 @@ def kthvalue(x: Any, k: int, axis: int = -1, keepdims: bool = False) -> ValuesIn
 
 def _of_rank(line: Node, axis: int, rank: Node) -> Node:
     """Return the first position of the elements of a rank; NaN is equal to NaN."""
-    value = take_along(P.sort(detached(line), axis=axis, keys=1, descending=False)[0], rank, axis)
+    value = _ranked(detached(line), axis, rank)
     is_equal = P.bitwise_or(P.eq(line, value), P.bitwise_and(P.ne(line, line), P.ne(value, value)))
     return kept(P.argmax(is_equal, axis=axis, dtype=int64), axis)
+
+
+def _ranked(line: Node, axis: int, rank: Node) -> Node:
+    """Return the elements of one rank; short lines are sorted, which is done side by side."""
+    if line.shape[axis] > _SHORT:
+        return P.order_statistic(line, rank, axis=axis)
+    return take_along(P.sort(line, axis=axis, keys=1, descending=False)[0], rank, axis)
 
 
 def _median(name: str, what: str, sample: str, result: str, ignore: bool) -> Any:
@@ -148,7 +159,7 @@ def _median(name: str, what: str, sample: str, result: str, ignore: bool) -> Any
             raise ShapeError(message(f"{name} of no elements is undefined", node.aval, "an axis that is not empty"))
         rank = _middle(line, position, ignore)
         if axis is None:
-            found = take_along(P.sort(line, axis=0, keys=1, descending=False)[0], rank, 0)
+            found = _ranked(line, 0, rank)
             return wrap(P.reshape(found, shape=(1,) * node.ndim if keepdims else ()))
         index = _of_rank(line, position, rank)
         return ValuesIndices(*chosen(line, index, position, node, keepdims, False))
@@ -176,6 +187,7 @@ nanmedian = _median("nanmedian", " of the elements that are not NaN", "[1.0, flo
     "mode(plait.tensor([3, 1, 2, 1]))\nValuesIndices(values=tensor(1), indices=tensor(3))", axis="the axis",
     raises="; the axis is empty",
 )  # fmt: skip
+@composite
 def mode(x: Any, axis: int = -1, keepdims: bool = False) -> ValuesIndices:
     node = single(x, "mode")
     line, axis = with_axis(node, axis)
@@ -338,6 +350,7 @@ def _stands_before(element: Node, value: Node, right: bool) -> Node:
 
 
 @both_names
+@composite
 def searchsorted(
     sorted_sequence: Any, x: Any, *, out_int32: bool = False, right: bool = False, side: str | None = None,
     sorter: Any = None,
@@ -382,6 +395,7 @@ def searchsorted(
 
 
 @both_names
+@composite
 def bucketize(x: Any, boundaries: Any, *, out_int32: bool = False, right: bool = False) -> Tensor:
     """Return the number of the bucket of each element: `searchsorted` with the boundaries second.
 

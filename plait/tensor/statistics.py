@@ -12,6 +12,7 @@ from plait.core.errors import ArgumentError, ArgumentTypeError, ShapeError, mess
 from plait.core.graph import Node, full
 from plait.core.primitive import P
 from plait.tensor.axes import floating
+from plait.tensor.composite import composite
 from plait.tensor.families import both_names
 from plait.tensor.operators import common_dtype, scalar_node, single, to_float
 from plait.tensor.reductions import amax, amin
@@ -101,6 +102,7 @@ def _bin(values: Node, low: Node, high: Node, bins: int) -> Node:
 
 
 @both_names
+@composite
 def histc(x: Any, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
     """Return how many elements are in each of equal bins; those outside and NaN are not counted.
 
@@ -272,6 +274,7 @@ def _weights(values: Any, count: int, name: str, what: str) -> Node | None:
 
 
 @both_names
+@composite
 def cov(x: Any, *, correction: float = 1, fweights: Any = None, aweights: Any = None) -> Tensor:
     """Return the covariance matrix of variables.
 
@@ -323,6 +326,7 @@ def cov(x: Any, *, correction: float = 1, fweights: Any = None, aweights: Any = 
 
 
 @both_names
+@composite
 def corrcoef(x: Any) -> Tensor:
     """Return the correlation coefficients (Pearson) of variables.
 

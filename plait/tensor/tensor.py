@@ -386,6 +386,8 @@ def write(tensor: Tensor, value: Node) -> None:
         new = _owned(base, relabelled(new, REQUIRES_GRAD))
     elif new.prim is CONSTANT and lazy.state.observer is None:  # as in `make_leaf`
         new = _owned(base, data(lazy.scalar_buffer(new), new.aval))
+    elif new.prim is DATA and new.extra is None:
+        new = _owned(base, new)
     lazy.written(base, old)
     base._version += 1
     _set_node(base, new)

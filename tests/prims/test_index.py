@@ -15,6 +15,8 @@ from plait.core.dtype import FLOAT8, bfloat16, bool_, complex64, float16, float3
 from plait.core.errors import ArgumentError, DTypeError, ShapeError
 from plait.core.graph import Node, placeholder
 from plait.core.primitive import PRIMITIVES, P
+from plait.prims.rules import draw
+from plait.testing.laws import run
 
 MOVES = ["gather", "scatter_set", "dynamic_slice", "dynamic_update_slice"]
 SCATTERS = ["scatter_set", "scatter_add", "scatter_mul", "scatter_min", "scatter_max"]
@@ -90,6 +92,43 @@ def test_many_small_updates_are_not_lost_in_bfloat16() -> None:
     arrays = [np.zeros(1, bfloat16.numpy), one, np.zeros(600, np.int64)]
     (got,) = evaluate([P.scatter_add(*(nodes := inputs_for(arrays)), axes=(0,))], nodes, arrays)
     assert float(got[0]) == 600
+
+
+@pytest.mark.parametrize("name", SCATTERS)
+@pytest.mark.parametrize("dtype", [int64, float16, float32, complex64], ids=str)
+def test_many_updates_of_few_elements(name: str, dtype: Any) -> None:
+    """They are combined in parts, at some places none, at others many, some outside."""
+    if dtype.is_complex and name in ("scatter_min", "scatter_max"):
+        return
+    random = np.random.default_rng(0)
+    arrays = [
+        draw(random, dtype, (5, 3), -1, 1),
+        draw(random, dtype, (300, 301, 3), -1, 1),
+        random.integers(-1, 4, (300, 301)),
+    ]
+    if name == "scatter_mul":
+        arrays[1][:] = np.where(random.integers(0, 2, (300, 301, 3)) == 1, 1, -1)
+    want = oracle(PRIMITIVES[name](*inputs_for(arrays), axes=(0,)))(*arrays, axes=(0,))
+    (got,) = evaluate([PRIMITIVES[name](*(nodes := inputs_for(arrays)), axes=(0,))], nodes, arrays)
+    close(got, want, 4096.0)
+
+
+@pytest.mark.parametrize("name", SCATTERS)
+@pytest.mark.parametrize(("shape", "axes"), [((7, 200), (0, 1)), ((7, 200), (1, 0)), ((7, 200, 2), (0, 1))])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_counted_axes(name: str, shape: tuple[int, ...], axes: tuple[int, ...], axis: int) -> None:
+    """Where one index is a place, updates at other places never meet; what is counted may pass the end."""
+    random = np.random.default_rng(1)
+    count, place = (9, 210), random.integers(-1, 8, (9, 210))
+    arrays = [draw(random, float32, shape), draw(random, float32, (*count, *shape[2:])), place]
+    operand, updates, index = inputs_for(arrays)
+    counted = P.iota(dtype=int64, shape=count, axis=axis)
+    both = [counted, index] if axes[0] == axis else [index, counted]
+    node = PRIMITIVES[name](operand, updates, *both, axes=axes)
+    numbers = np.indices(count)[axis]
+    want = oracle(node)(arrays[0], arrays[1], *[numbers if b is counted else place for b in both], axes=axes)
+    (got,) = run([node], [operand, updates, index], arrays)
+    close(got, want, 64.0)
 
 
 def test_slots_of_cost_and_sharding() -> None:

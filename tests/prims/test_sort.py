@@ -15,7 +15,7 @@ from plait.core.primitive import P
 from plait.prims import sort as family
 from tests.prims.kernels import check_batch, check_derivatives, check_values, evaluate, evaluate_symbolic, inputs_for
 
-NAMES = ["sort", "argsort", "top_k"]
+NAMES = ["sort", "argsort", "top_k", "order_statistic"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -69,6 +69,7 @@ def test_derivatives(descending: bool) -> None:
     check_derivatives("sort", [x, y], {**params, "axis": 0, "keys": 1})
     check_derivatives("sort", [x, np.tile(np.arange(5), (2, 1))], {**params, "keys": 1})
     check_derivatives("top_k", [x], {"axis": 1, "k": 3, "largest": descending})
+    check_derivatives("order_statistic", [x, np.array([[0, 4], [3, 1]])], {"axis": 1})
 
 
 @pytest.mark.parametrize("axis", [0, 1])
@@ -86,6 +87,19 @@ def test_batch() -> None:
     check_batch("sort", [x, x.copy()], {"axis": 0, "keys": 1, "descending": True})
     check_batch("argsort", [x], {"axis": 1, "descending": False})
     check_batch("top_k", [x], {"axis": 1, "k": 2, "largest": True})
+    check_batch("order_statistic", [x, np.array([[1], [0]])], {"axis": 1})
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int16])
+@pytest.mark.parametrize("values", [1, 3, 1000])
+def test_ranks_of_long_lines(dtype: Any, values: int) -> None:
+    """Few different values leave many candidates after each digit."""
+    random = np.random.default_rng(values)
+    x = (random.integers(0, values, (2, 20000)) - values // 2).astype(dtype)
+    ranks = np.array([[0, 19999, 7], [10000, 9999, 3]])
+    inputs = inputs_for([x, ranks])
+    (got,) = evaluate([P.order_statistic(*inputs, axis=1)], inputs, [x, ranks])
+    np.testing.assert_array_equal(got, np.take_along_axis(np.sort(x, 1), ranks, 1))
 
 
 def test_errors() -> None:
@@ -101,3 +115,9 @@ def test_errors() -> None:
         P.top_k(x, k=5, axis=1)
     with pytest.raises(DTypeError):
         P.sort(placeholder(aval(complex64, (3,))), axis=0)
+    with pytest.raises(DTypeError, match="int64 ranks"):
+        P.order_statistic(x, placeholder(aval(float32, (3, 1))), axis=1)
+    with pytest.raises(ShapeError, match="ranks for each line"):
+        P.order_statistic(x, placeholder(aval(int64, (2, 1))), axis=1)
+    with pytest.raises(ShapeError, match="An empty line"):
+        P.order_statistic(placeholder(aval(float32, (0,))), placeholder(aval(int64, (1,))), axis=0)

@@ -339,3 +339,35 @@ def test_a_step_without_arguments() -> None:
         assert step().item() == 4.0 / 4**k
         assert w.grad.tolist() == [4.0 / 2**k]
         assert w.detach().tolist() == [1.0 / 2**k]
+
+
+def test_state_that_was_written_from_an_array_is_followed_though_somebody_holds_it() -> None:
+    generator = plait.Generator(0)
+    generator.set_state(np.array([0, 3, 0], np.uint32))
+    held = generator.state._node  # as the frames of a traceback may
+    draw = plait.jit(lambda: plait.rand(2, generator=generator))
+    found = [draw().tolist() for _ in range(3)]
+    assert held.value is not None and generator.get_state().tolist() == [0, 3, 3]
+    assert found[0] != found[1] != found[2]
+
+
+@pytest.mark.parametrize("is_held", [False, True])
+def test_gradients_accumulate_over_two_versions_of_a_step(is_held: bool) -> None:
+    layer = plait.nn.Linear(2, 1)
+    held = []
+
+    def step(x: plait.Tensor, is_first: bool) -> None:
+        if is_first:
+            layer.zero_grad()
+        layer(x).sum().backward()
+
+    run = plait.jit(step)
+    for _ in range(3):
+        for k in range(3):
+            run(plait.ones(1, 2) * (k + 1), k == 0)
+            if is_held and not held:
+                held.append(layer.weight.grad._node)  # as the frames of a traceback may
+        assert layer.weight.grad.tolist() == [[6.0, 6.0]]
+        layer.weight.grad = plait.ones(1, 2) * 10
+        run(plait.ones(1, 2), False)
+        assert layer.weight.grad.tolist() == [[11.0, 11.0]]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from plait.compiler.llvm.lanes import Lanes, Plan, analyse, outer_accumulators, plan, postorder
-from plait.compiler.llvm.memory import store_lanes, store_pairs, store_scalar
+from plait.compiler.llvm.memory import NEAR, store_between, store_lanes, store_scalar
 from plait.compiler.llvm.operations import identity
 from plait.compiler.llvm.storage import storage_kind, to_storage
 from plait.compiler.llvm.text import Target, Value, integer, vector_literal
@@ -85,19 +85,18 @@ class Emitter:
     # statements
     def block(self, body: Sequence[Statement]) -> None:
         """Emit statements in order."""
-        skip = False
+        done = 0
         for i, s in enumerate(body):
-            if skip:
-                skip = False
-            elif isinstance(s, Store):
-                following = body[i + 1] if i + 1 < len(body) else None
-                if isinstance(following, Store) and self.is_pair(s, following):
-                    self.guarded(s, functools.partial(self.store_pair, s, following))
-                    skip = True
-                else:
-                    self.guarded(s, functools.partial(self.store, s))
-            else:
+            if i < done:
+                continue
+            done = i + 1
+            if not isinstance(s, Store):
                 self.statement(s)
+                continue
+            together = self.interleaved(body[i : i + NEAR])
+            done = i + len(together)
+            action = functools.partial(self.store, s)
+            self.guarded(s, action if len(together) == 1 else functools.partial(self.store_together, together))
 
     def statement(self, s: Statement) -> None:
         """Emit any statement but a store."""
@@ -129,24 +128,24 @@ class Emitter:
         address, stride, _ = self.values.addresses(s.buffer, s.index)
         store_lanes(self.w, self.w.widen(value, self.values.lanes.width), address, stride, self.values.lanes.mask)
 
-    def is_pair(self, even: Store, odd: Store) -> bool:
-        """Whether two stores write neighbouring elements in each lane, as for a complex number."""
-        if self.values.lanes is None or even.buffer is not odd.buffer or even.guard is not odd.guard:
-            return False
-        step = self.values.stride(even.index)
-        if step is None or step.attr != 2 or odd.index is not even.index + 1:
-            return False
-        loads = (e for e in postorder([odd.value]) if e.op == "load" and e.attr is odd.buffer)
-        return all(e.args[0] is odd.index for e in loads)
+    def interleaved(self, body: Sequence[Statement]) -> list[Store]:
+        """The stores, from the first on, that together write all elements between lanes, as of complex numbers."""
+        first = body[0]
+        assert isinstance(first, Store)
+        step = None if self.values.lanes is None else self.values.stride(first.index)
+        count = step.attr if step is not None and step.op == "const" else 1
+        found = [s for k, s in enumerate(body[:count]) if isinstance(s, Store) and _follows(first, s, k)]
+        return found if len(found) == count > 1 else [first]
 
-    def store_pair(self, even: Store, odd: Store) -> None:
-        """Emit two stores as one."""
+    def store_together(self, stores: Sequence[Store]) -> None:
+        """Emit stores that interleave as one."""
         assert self.values.lanes is not None
-        dtype, width = even.buffer.dtype, self.values.lanes.width
+        first, width = stores[0], self.values.lanes.width
+        dtype = first.buffer.dtype
         parts = [
-            self.w.widen(to_storage(self.w, self.target, dtype, self.values.value(s.value)), width) for s in (even, odd)
+            self.w.widen(to_storage(self.w, self.target, dtype, self.values.value(s.value)), width) for s in stores
         ]
-        store_pairs(self.w, parts[0], parts[1], self.values.address(even.buffer, even.index)[0], self.values.lanes.mask)
+        store_between(self.w, parts, self.values.address(first.buffer, first.index)[0], self.values.lanes.mask)
 
     def guarded(self, s: Store | Accumulate, emit_statement: Callable[[], None]) -> None:
         """Emit a statement under its guard: nothing of it is executed where the guard is false."""
@@ -396,3 +395,11 @@ def _written(body: Sequence[Statement]) -> frozenset[Local | Buffer]:
         elif isinstance(s, (Store, Allocate)):
             names.add(s.buffer)
     return frozenset(names)
+
+
+def _follows(first: Store, s: Store, number: int) -> bool:
+    """Whether a store is the one `number` elements behind the first, and reads nothing that those before it write."""
+    if s.buffer is not first.buffer or s.guard is not first.guard or s.index is not first.index + number:
+        return False
+    read = [e.args[0] for e in postorder([s.value]) if e.op == "load" and e.attr is s.buffer]
+    return not number or all(index is s.index for index in read)

@@ -1,12 +1,15 @@
-"""Vector loads and stores: contiguous, reversed, pairwise interleaved, gathered."""
+"""Vector loads and stores: contiguous, reversed, interleaved, gathered."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from plait.compiler.llvm.text import Value, Writer, integer, literal, suffix, vector_literal
 from plait.core.dtype import bool_
 from plait.ir.loop import Buffer
 
 TRUE = literal(True, bool_)
+NEAR = 4  # elements between lanes up to which whole vectors are read and written, and shuffled
 
 
 def alignment(kind: str) -> int:
@@ -38,7 +41,7 @@ def load_lanes(
         kind: the element type in memory.
         lanes: the width.
         address: of lane 0, or the vector of all addresses.
-        stride: 1, -1 or 2 elements between lanes; 0 for a vector of addresses.
+        stride: 1, -1 or 2 to `NEAR` elements between lanes; 0 for a vector of addresses.
         mask: the lanes to load; the others are 0. None for all.
         buffer: what is read.
 
@@ -50,13 +53,10 @@ def load_lanes(
         reverse = range(lanes - 1, -1, -1)
         mask = None if mask is None else w.shuffle(w.widen(mask, lanes), None, reverse)
         return w.shuffle(load_lanes(w, kind, lanes, start, 1, mask, buffer), None, reverse)
-    if stride == 2 and mask is None:
-        # the second half ends at the last element needed, so nothing beyond it is read
-        low = load_lanes(w, kind, lanes, address, 1, None, buffer)
-        high = load_lanes(w, kind, lanes, w.address(address, kind, integer(lanes - 1)), 1, None, buffer)
-        return w.shuffle(low, high, [2 * k if 2 * k < lanes else 2 * k + 1 for k in range(lanes)])
-    if stride == 2:
-        address = _spread(w, kind, lanes, address, 2)
+    if stride > 1 and mask is None:
+        return _load_between(w, kind, lanes, address, stride, buffer)
+    if stride > 1:
+        address = _spread(w, kind, lanes, address, stride)
         stride = 0
     type_ = f"<{lanes} x {kind}>"
     if stride == 1 and mask is None:
@@ -70,6 +70,22 @@ def load_lanes(
         f"({pointer}, {mask.typed}, {type_} zeroinitializer)"
     )
     return place(w, kind, lanes, text, [address, mask], buffer)
+
+
+def _load_between(w: Writer, kind: str, lanes: int, address: Value, stride: int, buffer: Buffer) -> Value:
+    """Load whole vectors and pick from them every `stride`-th element."""
+    last = (lanes - 1) * stride  # the last vector ends there, so nothing beyond it is read
+    starts = sorted({min(k * lanes, last - lanes + 1) for k in range(stride)})
+    result: Value | None = None
+    for start in starts:
+        part = load_lanes(w, kind, lanes, w.address(address, kind, integer(start)), 1, None, buffer)
+        inside = [start <= k * stride < start + lanes for k in range(lanes)]
+        if result is None:
+            result = w.shuffle(part, None, [k * stride if i else 0 for k, i in enumerate(inside)])
+        else:
+            result = w.shuffle(result, part, [lanes + k * stride - start if i else k for k, i in enumerate(inside)])
+    assert result is not None
+    return result
 
 
 def store_scalar(w: Writer, value: Value, address: Value) -> None:
@@ -92,8 +108,8 @@ def store_lanes(w: Writer, value: Value, address: Value, stride: int, mask: Valu
         mask = None if mask is None else w.shuffle(w.widen(mask, lanes), None, reverse)
         address = w.address(address, kind, integer(1 - lanes))
         stride = 1
-    if stride == 2:
-        address = _spread(w, kind, lanes, address, 2)
+    if stride > 1:
+        address = _spread(w, kind, lanes, address, stride)
         stride = 0
     if stride == 1 and mask is None:
         w.line(f"store {value.typed}, ptr {address.text}, align {alignment(kind)}")
@@ -112,13 +128,17 @@ def _only_lane(mask: Value | None) -> int | None:
     return live[0] if len(live) == 1 else None
 
 
-def store_pairs(w: Writer, even: Value, odd: Value, address: Value, mask: Value | None) -> None:
-    """Store two vectors interleaved, as the parts of complex numbers are."""
-    lanes = even.lanes
-    picks = [k // 2 + (k % 2) * lanes for k in range(2 * lanes)]
+def store_between(w: Writer, values: Sequence[Value], address: Value, mask: Value | None) -> None:
+    """Store two to `NEAR` vectors interleaved, as the parts of complex numbers are."""
+    lanes, count = values[0].lanes, len(values)
+    places = [divmod(k, count) for k in range(count * lanes)]
+    wide = [values[0], values[1]]
+    if count > 2:
+        both = range(2 * lanes)
+        wide = [w.shuffle(values[0], values[1], both), w.shuffle(values[2], values[-1], both)]
     if mask is not None:
-        mask = w.shuffle(w.widen(mask, lanes), None, [k // 2 for k in range(2 * lanes)])
-    store_lanes(w, w.shuffle(even, odd, picks), address, 1, mask)
+        mask = w.shuffle(w.widen(mask, lanes), None, [lane for lane, _ in places])
+    store_lanes(w, w.shuffle(*wide, [lane + part * lanes for lane, part in places]), address, 1, mask)
 
 
 def spread(w: Writer, kind: str, lanes: int, address: Value, stride: Value) -> Value:

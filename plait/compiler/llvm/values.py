@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from plait.compiler.llvm.lanes import Lanes
-from plait.compiler.llvm.memory import load_lanes, load_scalar, spread
+from plait.compiler.llvm.memory import NEAR, load_lanes, load_scalar, spread
 from plait.compiler.llvm.operations import apply, divide_small
 from plait.compiler.llvm.storage import from_storage, storage_kind
 from plait.compiler.llvm.text import Target, Value, Writer, integer, kind_of, literal, vector_literal
@@ -221,7 +221,7 @@ class Values:
         return w.address(address, kind, integer(constant)), life
 
     def addresses(self, buffer: Buffer, index: Expr) -> tuple[Value, int, int]:
-        """The address of lane 0 and its stride 1, -1 or 2, or else all addresses and 0; and their life."""
+        """The address of lane 0 and its stride -1 or 1 to `NEAR`, or else all addresses and 0; and their life."""
         assert self.lanes is not None
         kind, step = storage_kind(buffer.dtype), self.stride(index)
         if step is None:
@@ -229,7 +229,7 @@ class Values:
             return self.w.address(self.base(buffer), kind, vector), 0, life
         first, life = self.address(buffer, index)
         stride, stride_life = self.life(step)
-        if stride.constant in (1, -1, 2):
+        if stride.constant is not None and stride.constant in (-1, *range(1, NEAR + 1)):
             return first, stride.constant, life
         return spread(self.w, kind, self.lanes.width, first, stride), 0, max(life, stride_life)
 

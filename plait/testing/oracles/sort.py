@@ -42,3 +42,9 @@ def top_k(x: Array, *, k: int, axis: int, largest: bool = True) -> tuple[Array, 
     """The first k elements in order, and their positions."""
     order = np.take(permutation([np.asarray(x)], axis, largest), np.arange(k), axis=axis)
     return np.take_along_axis(np.asarray(x), order, axis), order
+
+
+def order_statistic(x: Array, rank: Array, *, axis: int) -> Array:
+    """The elements of a rank in order."""
+    place = np.clip(rank, 0, x.shape[axis] - 1)
+    return np.take_along_axis(sort(x, axis=axis)[0], place, axis)
