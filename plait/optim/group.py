@@ -11,8 +11,7 @@ import numpy as np
 
 from plait.core.errors import ArgumentError, ArgumentTypeError, message
 from plait.tensor import lazy
-from plait.tensor.autograd import no_grad
-from plait.tensor.tensor import Tensor
+from plait.tensor.tensor import Tensor, overwrite
 
 _LOWEST = {
     "lr": 0.0, "weight_decay": 0.0, "momentum": 0.0, "eps": 0.0, "alpha": 0.0, "lambd": 0.0, "t0": 0.0, "rho": 0.0,
@@ -73,9 +72,8 @@ class ParameterGroup(dict[str, Any]):
         if name not in self._cells:
             self._cells[name] = tuple([Tensor(np.array(n, np.float64)) for n in numbers])
             self._fix()
-        with no_grad():
-            for cell, number in zip(self._cells[name], numbers, strict=True):
-                cell.fill_(number)
+        for cell, number in zip(self._cells[name], numbers, strict=True):
+            overwrite(cell, number)
 
     def _fix(self) -> None:
         """Note what compiled steps depend on."""

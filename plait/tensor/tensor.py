@@ -399,6 +399,17 @@ def write(tensor: Tensor, value: Node) -> None:
         lazy.over_budget()
 
 
+def overwrite(tensor: Tensor, value: float) -> None:
+    """Put another number into the memory of a rank-0 tensor, where compiled functions find it without being told.
+
+    For numbers that no gradient history reads, such as learning rates: it would see the new one.
+    """
+    buffer = lazy.value(tensor)
+    if lazy.pending:
+        lazy.flush()  # what is recorded reads the old number
+    buffers.to_numpy(buffer, tensor.dtype.numpy, (), writable=True)[...] = value
+
+
 def _check_write(old: Node, steps: Sequence[Step]) -> None:
     recording = recorder.mask & REQUIRES_GRAD and DETACH not in steps
     if is_leaf(old) and recording:
