@@ -15,7 +15,7 @@ from plait.core import tree
 from plait.core.dtype import DType
 from plait.core.errors import AbstractValueError
 from plait.core.graph import ABSTRACT, DATA, Graph, Node, Params, placeholder, record, recorder, substitute
-from plait.core.primitive import PRIMITIVES
+from plait.core.primitive import PRIMITIVES, Primitive
 from plait.tensor import lazy
 from plait.tensor.tensor import Parameter, Tensor, node_of, wrap
 
@@ -133,8 +133,8 @@ def recording(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[
     nodes = Graph(inputs, outputs).nodes
     constants = tuple([n for n in nodes if n.prim is DATA])
     is_differentiable = any(o.dtype.is_inexact for o in outputs)
-    if any(_is_owned(c) for c in constants) or is_differentiable and any(n.prim.kind == "call" for n in nodes):
-        return None  # it depends on state, or on bodies that are replaced when it is differentiated
+    if any(_is_owned(c) for c in constants) or is_differentiable and any(_is_replaced(n.prim) for n in nodes):
+        return None
     holders = [placeholder(c.aval) for c in constants]
     graph = Graph([*inputs, *holders], substitute(outputs, dict(zip(constants, holders, strict=True))))
     for node in graph.nodes:
@@ -165,6 +165,11 @@ def _staged(
     if not outputs or is_written or any(o in inputs for o in outputs):
         return None
     return inputs, outputs, results
+
+
+def _is_replaced(prim: Primitive) -> bool:
+    """Whether differentiating replaces the node itself, or calls what a user wrote."""
+    return prim.linearize is not None or prim.name in ("custom_jvp", "custom_vjp")
 
 
 def _is_owned(node: Node) -> bool:
