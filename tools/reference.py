@@ -26,6 +26,12 @@ sys.path.insert(0, str(ROOT))
 import plait  # noqa: E402
 from plait.testing.surface import NAMESPACES, module_of, public_functions  # noqa: E402
 
+CLASSES = (
+    "plait.nn", "plait.nn.init", "plait.nn.utils", "plait.nn.utils.parametrize", "plait.nn.utils.parametrizations",
+    "plait.nn.utils.rnn", "plait.optim", "plait.optim.schedules", "plait.optim.lr_scheduler", "plait.optim.swa_utils",
+    "plait.amp", "plait.data", "plait.data.transforms", "plait.metrics", "plait.metrics.functional", "plait.train",
+    "plait.train.loggers", "plait.io",
+)  # fmt: skip
 # where the peers keep what plait keeps in a namespace; the first place that has a name counts
 PLACES = {
     "plait": {
@@ -215,6 +221,38 @@ def tensor_page() -> str:
     return "\n".join(lines)
 
 
+def class_page(namespace: str) -> str:
+    """Return the page of a namespace of classes: each with its own methods and properties, one line for each."""
+    module = importlib.import_module(namespace)
+    names = getattr(module, "__all__", [n for n in vars(module) if not n.startswith("_")])
+    own = "plait" if hasattr(module, "__all__") else namespace  # else it also has what it imports
+    members = {n: getattr(module, n) for n in sorted(names)}
+    documented = {
+        n: m for n, m in members.items()
+        if callable(m) and (getattr(m, "__module__", None) or "").startswith(own) and inspect.getdoc(m)
+        and not (inspect.isfunction(m) and m.__module__.startswith("plait.nn.functional"))
+    }  # fmt: skip
+    lines = [f"# {namespace}", "", f"{(module.__doc__ or '').strip().splitlines()[0]}", "", GENERATED, ""]
+    lines += _links({f"{namespace}.{n}": f"{namespace}.{n}" for n in documented})
+    for name, member in documented.items():
+        lines += _entry(f"{namespace}.{name}", f"{namespace}.{name}{_signature(member)}", member)
+        lines += _own_methods(member) if isinstance(member, type) else []
+    return "\n".join(lines)
+
+
+def _own_methods(cls: type) -> list[str]:
+    """Return a list of the documented public methods and properties that a class defines itself."""
+    lines = []
+    for name, member in vars(cls).items():
+        text = inspect.getdoc(member) if not name.startswith("_") else None
+        plain = member.__func__ if isinstance(member, (classmethod, staticmethod)) else member
+        if text and (inspect.isfunction(plain) or isinstance(member, property)):
+            is_bound = inspect.isfunction(plain) and not isinstance(member, staticmethod)
+            call = f".{name}" if isinstance(member, property) else f".{name}{_signature(plain, is_method=is_bound)}"
+            lines.append(f"- `{call}`: {text.splitlines()[0]}")
+    return [*lines, ""] if lines else []
+
+
 def _signature(function: Callable[..., Any], is_method: bool = False) -> str:
     try:
         signature = inspect.signature(function)
@@ -259,8 +297,9 @@ def pages() -> dict[Path, str]:
     made = {
         FOLDER / f"{n.removeprefix('plait.') if n != 'plait' else 'functions'}.md": page(n, known) for n in NAMESPACES
     }
+    made |= {FOLDER / f"{n.removeprefix('plait.')}.md": class_page(n) for n in CLASSES}
     made[FOLDER / "Tensor.md"] = tensor_page()
-    index = ["# Reference", "", f"plait {plait.__version__}: every public function, by namespace.", ""]
+    index = ["# Reference", "", f"plait {plait.__version__}: every public function and class, by namespace.", ""]
     for path, text in made.items():
         title, _, summary = text.splitlines()[:3]
         index.append(f"- [{title.removeprefix('# ')}]({path.name}): {summary}")
