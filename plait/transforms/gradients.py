@@ -29,6 +29,7 @@ from plait.transforms.differentiate import Maybe, pull_back
 
 _MOST = 1024
 _PYTHON = frozenset(("tap", "custom_jvp", "custom_vjp", "callback"))  # rules of users: they run each time
+_NEW: Any = object()
 _known: dict[Any, _Gradient | None] = {}  # the most recently used last
 
 
@@ -75,12 +76,12 @@ def gradients(
     if key is None:
         (result,), pull = pull_back([history[-1]], inputs, bits)
         return result, pull([cotangent])
-    if key in _known:
-        found = _known[key] = _known.pop(key)
-    else:
+    found = _known.pop(key, _NEW)  # another thread finds it new too, at worst
+    if found is _NEW:
         if len(_known) >= _MOST:
-            del _known[next(iter(_known))]
-        found = _known[key] = _derive(history, inputs, bits)
+            _known.pop(next(iter(_known)), None)
+        found = _derive(history, inputs, bits)
+    _known[key] = found
     if found is None:
         (result,), pull = pull_back([history[-1]], inputs, bits)
         return result, pull([cotangent])
