@@ -100,9 +100,9 @@ def test_metadata(tmp_path: Path) -> None:
 def test_errors(tmp_path: Path) -> None:
     path = tmp_path / "file"
     with pytest.raises(ArgumentTypeError, match="Only tensors by name are saved. Received: Linear"):
-        plait.save(nn.Linear(1, 1), path)
+        plait.io.save_file(nn.Linear(1, 1), path)
     with pytest.raises(ArgumentTypeError, match="Received: int under 'step'"):
-        plait.save({"step": 3}, path)
+        plait.io.save_file({"step": 3}, path)
     with pytest.raises(ArgumentError, match="has no complex128"):
         plait.save({"x": plait.zeros(1, dtype=plait.complex128)}, path)
     with pytest.raises(FileNotFoundError):
