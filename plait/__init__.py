@@ -20,7 +20,8 @@ import sys as _sys
 import typing as _typing
 
 import plait.prims as _prims  # registers every primitive
-from plait import amp, fft, io, linalg, masked, nn, optim, random, signal, special
+from plait import amp, cuda, fft, io, linalg, masked, nn, optim, random, signal, special
+from plait.amp import autocast
 from plait.core import errors, tree
 from plait.core.dtype import (
     DType,
@@ -78,12 +79,14 @@ from plait.tensor.autograd import (
     enable_grad,
     grad,
     hessian,
+    inference_mode,
     is_grad_enabled,
     jacfwd,
     jacrev,
     jvp,
     linearize,
     no_grad,
+    set_grad_enabled,
     value_and_grad,
     vjp,
 )

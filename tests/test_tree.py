@@ -103,6 +103,7 @@ def test_map_with_rest() -> None:
     assert tree.map_(lambda a, b: (a, b), [1, 2], [(3, 4), 5]) == [(1, (3, 4)), (2, 5)]
     with pytest.raises(ArgumentError, match=r"\['a'\]: received \[\*\], expected \[\*, \*\]|\['a'\]\[1\]"):
         tree.map_(lambda a, b: a, {"a": [1, 2]}, {"a": [1]})
+    assert tree.map is tree.map_  # JAX's name
 
 
 def test_paths() -> None:

@@ -27,7 +27,7 @@ LAYERS = (
     ("special", "linalg", "fft"),
     ("random",),
     ("sampling",),
-    ("lowrank", "masked", "signal"),
+    ("lowrank", "masked", "signal", "cuda"),
     ("nn", "io"),
     ("optim",),
     ("amp",),

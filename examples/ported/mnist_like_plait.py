@@ -78,7 +78,7 @@ def main(arguments=None):
     args = parser.parse_args(arguments)
 
     torch.manual_seed(args.seed)
-    device = "cpu"
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     train_set, test_set = random_split(digits(), [1437, 360], generator=torch.Generator().manual_seed(0))
     train_loader = DataLoader(train_set, batch_size=args.batch_size, shuffle=True, drop_last=True)
     test_loader = DataLoader(test_set, batch_size=360)

@@ -333,6 +333,13 @@ def map_(function: Callable[..., Any], tree: Any, *rest: Any, is_leaf: IsLeaf | 
     return unflatten(treedef, [function(*args) for args in zip(first, *others, strict=True)])
 
 
+def __getattr__(name: str) -> Any:
+    """Return `map_` as `map`, which is Python's function in this file."""
+    if name == "map":
+        return map_
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 def flatten_up_to(treedef: TreeDef, tree: Any) -> list[Any]:
     """Return the subtrees of `tree` that stand where `treedef` has leaves.
 

@@ -25,7 +25,7 @@ _NAMES = {
         fake_quantize_per_tensor_affine fused_moving_avg_obs_fake_quant quantization ao
     """,
     "values live on the CPU: leave the call out": """
-        cuda ipu mps mtia xpu maia hpu pin_memory record_stream accelerator Stream Event get_device_module
+        ipu mps mtia xpu maia hpu pin_memory record_stream accelerator Stream Event get_device_module
         cudnn_is_acceptable set_default_device get_default_device is_vulkan_available vulkan
     """,
     "values have no storage object: use x.numpy(), or DLPack, for the memory, and y.copy_(x) to write": """
@@ -54,7 +54,7 @@ _NAMES = {
     "use x.to(dtype)": "type_conversion",
     "use plait.arange(start, end + step, step)": "range",
     "use plait.jit": """
-        compile jit export fx func import_ir_module import_ir_module_from_buffer parse_ir parse_schema
+        compile jit export fx import_ir_module import_ir_module_from_buffer parse_ir parse_schema
         parse_type_comment merge_type_from_type_comment unify_type_list ScriptFunction ScriptModule ScriptObject
     """,
     "it is internal to PyTorch": """
@@ -62,9 +62,10 @@ _NAMES = {
         profiler_allow_cudagraph_cupti_lazy_reinit_cuda12 thread_safe_generator
     """,
     "multiply scaled operands with plait.matmul": "scaled_mm grouped_mm scaled_grouped_mm",
-    "use plait.vmap, plait.grad, plait.jvp, plait.vjp": "functorch",
-    "compute in float32 and convert parameters and inputs: x.to(plait.bfloat16)": """
-        autocast amp GradScaler get_autocast_dtype set_autocast_dtype is_autocast_enabled set_autocast_enabled
+    "use plait.vmap, plait.grad, plait.jvp, plait.vjp": "functorch func",
+    "use plait.data for torch.utils.data, plait.checkpoint for torch.utils.checkpoint": "utils",
+    "use plait.amp.autocast and plait.amp.GradScaler": """
+        GradScaler get_autocast_dtype set_autocast_dtype is_autocast_enabled set_autocast_enabled
         get_autocast_cpu_dtype get_autocast_gpu_dtype set_autocast_cpu_dtype set_autocast_gpu_dtype
         is_autocast_cpu_enabled set_autocast_cpu_enabled clear_autocast_cache autocast_decrement_nesting
         autocast_increment_nesting is_autocast_cache_enabled set_autocast_cache_enabled get_autocast_ipu_dtype
@@ -74,10 +75,10 @@ _NAMES = {
     "the default dtype is float32: give dtype= where another is wanted": "set_default_dtype",
     "results do not depend on the number of threads or on the run": """
         use_deterministic_algorithms are_deterministic_algorithms_enabled set_deterministic_debug_mode
-        get_deterministic_debug_mode is_deterministic_algorithms_warn_only_enabled
+        get_deterministic_debug_mode is_deterministic_algorithms_warn_only_enabled backends
     """,
     "products are computed in the dtype of their operands": "set_float32_matmul_precision get_float32_matmul_precision",
-    "use plait.no_grad()": "inference_mode is_inference_mode_enabled set_grad_enabled",
+    "use plait.no_grad()": "is_inference_mode_enabled",
     "use plait.print_options": "set_printoptions",
     "use plait.linalg.solve": "solve",
     "use plait.linalg.lstsq": "lstsq",
@@ -114,7 +115,6 @@ _NAMES = {
     """,
     "use plait.DType": "dtype",
     "the shape of a tensor is a tuple of integers": "Size",
-    'the only device is "cpu": pass the string, or leave the argument out': "device",
     "give dtype= where float32 is not wanted": "get_default_dtype grad_dtype",
     "integers have at least 8 bits: use int8 or uint8": """
         bit bits16 bits1x8 bits2x4 bits4x2 bits8 int1 int2 int3 int4 int5 int6 int7 uint1 uint2 uint3 uint4 uint5 uint6

@@ -76,6 +76,37 @@ def enable_grad() -> _GradMode:
     return _GradMode(True)
 
 
+def inference_mode(mode: bool = True) -> _GradMode:
+    """Return `no_grad()`, under PyTorch's other name; with `mode=False` `enable_grad()`.
+
+    Example:
+        >>> with plait.inference_mode():
+        ...     (plait.ones(2, requires_grad=True) * 2).requires_grad
+        False
+    """
+    return _GradMode(not mode)
+
+
+class set_grad_enabled(_GradMode):  # noqa: N801 - PyTorch's name
+    """Set whether gradient history is recorded, from now on; as a context manager until its end.
+
+    Args:
+        mode: whether it is.
+
+    Example:
+        >>> with plait.set_grad_enabled(False):
+        ...     (plait.ones(2, requires_grad=True) * 2).requires_grad
+        False
+    """
+
+    def __init__(self, mode: bool) -> None:
+        super().__init__(mode)
+        super().__enter__()
+
+    def __enter__(self) -> None:
+        """It is set already."""
+
+
 def is_grad_enabled() -> bool:
     """Return whether gradient history is being recorded.
 

@@ -20,7 +20,7 @@ from plait.tensor.shaping import new_shape, shape_of
 from plait.tensor.tensor import Tensor, converted, make_leaf, scalar_node, to_node, wrap
 
 __all__ = [
-    "arange", "as_tensor", "asarray", "empty", "empty_like", "empty_permuted", "empty_strided", "eye", "fill",
+    "arange", "as_tensor", "asarray", "device", "empty", "empty_like", "empty_permuted", "empty_strided", "eye", "fill",
     "from_numpy", "frombuffer", "full", "full_like", "linspace", "logspace", "one_hot", "ones", "ones_like",
     "promote_types", "result_type", "scalar_tensor", "tensor", "zeros", "zeros_like",
 ]  # fmt: skip
@@ -30,6 +30,27 @@ def check_device(device: Any) -> None:
     """Raise `ArgumentError` unless `device` is the CPU (None, "cpu", "cpu:0" or PyTorch's device object of it)."""
     if device is not None and str(device).split(":")[0] != "cpu":
         raise ArgumentError(message("Unknown device", repr(device), '"cpu"', "leave the argument out"))
+
+
+def device(type: Any, index: int | None = None) -> str:
+    """Return the name of a device, checked.
+
+    Args:
+        type: "cpu".
+        index: accepted as in PyTorch.
+
+    Returns:
+        "cpu", which everything takes that has an argument `device`.
+
+    Raises:
+        ArgumentError: there is no such device.
+
+    Example:
+        >>> plait.zeros(2, device=plait.device("cpu"))
+        tensor([0., 0.])
+    """
+    check_device(type)
+    return "cpu"
 
 
 def tensor(data: Any, dtype: Any = None, requires_grad: bool = False, device: Any = None) -> Tensor:
