@@ -324,7 +324,8 @@ def randperm(n: int, dtype: Any = None, device: Any = None, generator: Generator
     check_device(device)
     if n < 0:
         raise ArgumentError(message("randperm: a number of elements is not negative", n, "0 or more"))
-    return random.permutation(_next(generator), n).to(int64 if dtype is None else dtype)
+    words = [random.bits(key, (n,), uint32)._node for key in random.split(_next(generator))]
+    return wrap(P.shuffle(*words)).to(int64 if dtype is None else dtype)
 
 
 def normal(

@@ -258,8 +258,16 @@ def _signature(function: Callable[..., Any], is_method: bool = False) -> str:
         signature = inspect.signature(function)
     except (TypeError, ValueError):
         return "(...)"
-    plain = [p.replace(annotation=inspect.Parameter.empty) for p in signature.parameters.values()][is_method:]
+    parameters = [p.replace(annotation=inspect.Parameter.empty) for p in signature.parameters.values()][is_method:]
+    plain = [p.replace(default=_Sorted(p.default)) if isinstance(p.default, frozenset) else p for p in parameters]
     return re.sub(r" at 0x[0-9a-f]+", "", str(signature.replace(parameters=plain, return_annotation=signature.empty)))
+
+
+class _Sorted(frozenset[Any]):
+    """A set that shows itself in one order in every process."""
+
+    def __repr__(self) -> str:
+        return f"frozenset({{{', '.join(map(repr, sorted(self)))}}})"
 
 
 FIXED = "tensors of plait are dense values in the memory of the CPU"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from math import prod
 
-from plait.compiler.groups import INJECTIVE, AxisMap, Group, identity_map, input_map
+from plait.compiler.groups import COLUMNS, INJECTIVE, AxisMap, Group, identity_map, input_map
 from plait.core.aval import Size, is_static
 from plait.core.graph import CONSTANT, GET, Node, is_leaf, toposort
 
@@ -23,6 +23,7 @@ CHEAP = {
 }  # fmt: skip
 MOST_WEIGHT = 240  # bounds the code of one kernel and the recursion that writes it
 _HEAVY = 6  # the weight of an operation that is not in CHEAP: the code of a function such as exp
+_TALL = 4096  # elements of columns of which `COLUMNS` stay in the cache
 _SMALL = 32768  # elements below which a kernel need not be spread over threads
 
 
@@ -188,14 +189,16 @@ class Fuser:
         self.store(node, group, list(readers))
 
     def worthwhile(self, group: Group, operand: Node, axes: tuple[int, ...]) -> bool:
-        """Whether one pass over rows beats separate kernels: contiguous rows and enough of them, or all is small."""
+        """Whether one pass over rows beats separate kernels: enough rows, and contiguous or short, or all is small."""
         return self.worthwhile_rows(operand.shape, axes)
 
     def worthwhile_rows(self, shape: tuple[Size, ...], axes: tuple[int, ...]) -> bool:
         if not is_static(shape) or prod(shape) <= _SMALL:  # type: ignore[arg-type]
             return True
         rows = prod(n for i, n in enumerate(shape) if i not in axes)  # type: ignore[misc]
-        return len(shape) - 1 in axes and rows >= 16
+        if len(shape) - 1 in axes:
+            return rows >= 16
+        return rows >= 16 * COLUMNS and prod(shape) // rows <= _TALL  # type: ignore[arg-type]
 
     def becomes_epilogue(self, group: Group, node: Node, maps: list[AxisMap | None]) -> bool:
         return (

@@ -11,6 +11,7 @@ from plait.core.graph import Node
 AxisMap = tuple[int | None, ...]
 """For each axis of a node the axis of the group's space that it runs along; None for an axis of size 1."""
 
+COLUMNS = 64  # columns that one task of a reduction across them takes
 INJECTIVE = ("slice", "transpose", "reverse", "pad", "reshape", "concatenate", "dynamic_slice", "convert")
 
 

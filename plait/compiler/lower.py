@@ -15,12 +15,13 @@ from plait.compiler.evaluate import (
     sizes_product,
     unflatten_index,
 )
-from plait.compiler.groups import Group, input_map
+from plait.compiler.groups import COLUMNS, Group, input_map
 from plait.core.dtype import DType, bool_
 from plait.core.graph import CONSTANT, GET, Node
 from plait.ir.build import AccumulatorValue, Builder
 from plait.ir.complex import Complex
 from plait.ir.loop import Buffer, Expr, Index, Kernel, Value, binary, const, is_const
+from plait.ir.machine import writing_for
 
 WORK_PER_THREAD = 16384  # elements worth waking another thread for
 BLOCK = 16384  # elements of an operand that one task joins
@@ -28,7 +29,6 @@ NARROW = 16  # elements of a row, of a reduction or concatenation, below which i
 FEWEST = 4  # elements of a row up to which an elementwise kernel has rows in vector lanes
 FEW = 64  # rows of a concatenation below which each operand has loops of its own
 STRIP = 16  # elements of the last axis that are done together where memory is read across it,
-COLUMNS = 64  # columns that one task of a reduction across them takes
 TILE = 256  # and of the axis along which that memory is contiguous
 
 
@@ -59,7 +59,8 @@ _SHIFTING = ("slice", "reverse", "pad", "dynamic_slice")  # views whose axes are
 
 def lower(group: Group, name: str, target: Any) -> Kernel:
     """Write the kernel of a group; its buffers are `inputs_of(group)` then `results_of(group)`."""
-    return _Lowering(group, name, target).run()
+    with writing_for(lookups=target.has_lookups):
+        return _Lowering(group, name, target).run()
 
 
 def identity_value(op: str, dtype: DType) -> Value:
@@ -417,7 +418,7 @@ class _Lowering:
         if not inner or (runs[-1] is inner[-1] and not is_short):
             with self.outer_loop(outer, work) as at:
                 self.row(at, inner, vector=True)
-        elif self.is_plain_reduction() and not is_short:
+        elif not is_short and not self.has_complex_totals():
             self.across(outer, inner)
         elif len(outer) == 1:
             with self.outer_loop(outer, work, lanes=True) as at:
@@ -427,33 +428,47 @@ class _Lowering:
                 self.row([*at, (outer[-1], j)], inner, vector=False)
 
     def across(self, outer: list[list[int]], inner: list[list[int]]) -> None:
-        """Reduce strips of columns: memory is read along the rows, and the totals of the strip stay in the cache."""
+        """Reduce strips of columns: memory is read along the rows, and what belongs to the strip stays in the cache."""
         width = self.extent(outer[-1])
+        is_whole = isinstance(width, int) and width % COLUMNS == 0
         strips = const(width + (COLUMNS - 1)) // COLUMNS
         counts = [*[self.extent(r) for r in outer[:-1]], strips]
         tasks = self.extent([a for r in outer[:-1] for a in r]) * strips
         work = self.extent([a for r in inner for a in r])
         grain = max(1, WORK_PER_THREAD // (work * COLUMNS)) if isinstance(work, int) and work else 1
-        ((level),) = self.levels()
         with self.builder.parallel(tasks, grain=grain) as p:
             *places, strip = unflatten_index(p, counts)
             low = const(strip) * COLUMNS
-            high = binary("min", low + COLUMNS, const(width))
-            totals = [self.builder.stack(node.dtype.compute, COLUMNS) for node in level]
-            for node, total in zip(level, totals, strict=True):
-                with self.builder.vector(0, high - low) as j:
-                    self.builder.store(total, j, identity_value(node.prim.lower, node.dtype.compute))
-            at = list(zip(outer[:-1], places, strict=True))
-            with self.builder.loops([self.extent(r) for r in inner]) as counters, self.builder.vector(low, high) as j:
-                index = self.place([*at, (outer[-1], j), *zip(inner, counters, strict=True)])
-                for node, total in zip(level, totals, strict=True):
-                    value = self.evaluator.read(node.inputs[0], index)
-                    combined = binary(node.prim.lower, self.builder.load(total, j - low), const(value))
-                    self.builder.store(total, j - low, combined)
-            with self.builder.vector(low, high) as j:
-                for node, total in zip(level, totals, strict=True):
-                    self.evaluator.bind(node, self.builder.load(total, j - low))
-                self.store(self.group.outputs, self.place([*at, (outer[-1], j)]))
+            size = COLUMNS if is_whole else binary("min", const(COLUMNS), const(width) - low)
+            self.strip(list(zip(outer[:-1], places, strict=True)), outer[-1], inner, low, size)
+
+    def strip(self, at: list[Any], columns: list[int], inner: list[list[int]], low: Expr, size: Index) -> None:
+        """As `row`, for the columns from `low` on: their totals are in memory."""
+        totals: dict[Node, Buffer] = {}
+        whole = [self.extent(r) for r in inner]
+
+        @contextmanager
+        def visit(extents: Sequence[Index], known: Sequence[Node]) -> Iterator[tuple[Expr, list[Index]]]:
+            with self.builder.loops(extents) as counters, self.builder.vector(0, size) as j:
+                for node in known:
+                    self.evaluator.bind(node, self.builder.load(totals[node], j))
+                yield j, self.place([*at, (columns, low + j), *zip(inner, counters)])  # noqa: B905 - none, or all
+
+        for level in self.levels():
+            known = list(totals)
+            for node in level:
+                totals[node] = self.builder.stack(node.dtype.compute, COLUMNS)
+                with visit([], []) as (j, _):
+                    self.builder.store(totals[node], j, identity_value(node.prim.lower, node.dtype.compute))
+            with visit(whole, known) as (j, index):
+                for node in level:
+                    value = const(self.evaluator.read(node.inputs[0], index))
+                    combined = binary(node.prim.lower, self.builder.load(totals[node], j), value)
+                    self.builder.store(totals[node], j, combined)
+        for extents, stored in ((), self.outputs_by_row()), (whole, self.outputs_by_element()):
+            if stored:
+                with visit(extents, list(totals)) as (_, index):
+                    self.store(stored, index)
 
     def row(self, at: list[Any], inner: list[list[int]], vector: bool) -> None:
         """One row: its reductions level by level, then what is stored per row, then per element."""
@@ -465,25 +480,24 @@ class _Lowering:
                     self.accumulate(total, self.evaluator.read(node.inputs[0], index))
             for node, total in zip(level, totals, strict=True):
                 self.evaluator.bind(node, self.settle(_total(total)))
-        by_row = [o for o in self.group.outputs if self.is_row(o)]
-        by_element = [o for o in self.group.outputs if not self.is_row(o)]
-        if by_row:
+        if by_row := self.outputs_by_row():
             self.store(by_row, self.place(at))
-        if by_element:
+        if by_element := self.outputs_by_element():
             with self.inner_loops(inner, vector) as counters:
                 self.store(by_element, self.place([*at, *zip(inner, counters, strict=True)]))
 
-    def is_plain_reduction(self) -> bool:
-        """Whether the group has one level of reductions, of real numbers, and stores only what rows have one of."""
-        reductions = [n for n in self.group.members if n.prim.kind == "reduce"]
-        return (
-            len(self.levels()) == 1 and not any(n.dtype.is_complex for n in reductions)
-            and all(map(self.is_row, self.group.outputs))
-        )  # fmt: skip
+    def has_complex_totals(self) -> bool:
+        return any(n.prim.kind == "reduce" and n.dtype.is_complex for n in self.group.members)
 
     def is_row(self, node: Node) -> bool:
         """Whether a value is stored once for each row."""
         return node.prim.kind == "reduce" or node.shape != self.group.shape
+
+    def outputs_by_row(self) -> list[Node]:
+        return [o for o in self.group.outputs if self.is_row(o)]
+
+    def outputs_by_element(self) -> list[Node]:
+        return [o for o in self.group.outputs if not self.is_row(o)]
 
     def levels(self) -> list[list[Node]]:
         """Reductions grouped so that each level needs only those before it."""

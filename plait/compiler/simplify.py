@@ -243,7 +243,7 @@ def _reduce(node: Node) -> Node:
     (x,), axes = node.inputs, node.params["axes"]
     if all(x.shape[a] == 1 for a in axes):
         return _reshape(P.reshape(x, shape=node.shape))
-    if not is_static(x.shape) or node.prim.lower not in ("add", "min", "max", "and", "or") or x.dtype.is_complex:
+    if not is_static(x.shape):
         return node
     length = prod(x.shape[a] for a in axes)
     rows = x.aval.size // max(1, length)

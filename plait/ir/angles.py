@@ -83,18 +83,19 @@ def _reduce_small(x: Expr) -> Angle:
     """The same for |x| up to `_LARGE_ANGLE` (Cody and Waite)."""
     n, quadrant = nearest(x, 2 / PI)
     first, second, third = (-part for part in HALF_PI[x.dtype])
+    rest = multiply_add(n, first, x)
     product, product_low = two_product(n, const(second, x.dtype))
-    high, low = two_sum(multiply_add(n, first, x), product)
+    high = rest + product
+    # exact: `rest` is a multiple of the last place of `product`
+    low = product - (high - rest)
     return quadrant, high, low + multiply_add(n, third, product_low)
 
 
 def sine_and_cosine(high: Expr, low: Expr) -> tuple[Expr, Expr]:
     """sin and cos of high + low, within ±pi/4."""
-    z = high * high
-    half = z * 0.5
-    w = 1 - half
-    sine = high + multiply_add(low, w, high * z * poly(z, table.SIN[z.dtype]))
-    cosine = w + (((1 - w) - half) + fma(z * z, poly(z, table.COS[z.dtype]), -(high * low)))
+    z, z_low = two_product(high, high)
+    cosine = 1 + fma(z, poly(z, (-0.5, *table.COS[z.dtype])), multiply_add(z_low, -0.5, -(high * low)))
+    sine = high + fma(low, cosine, high * z * poly(z, table.SIN[z.dtype]))
     return sine, cosine
 
 

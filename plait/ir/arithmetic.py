@@ -8,7 +8,8 @@ from typing import Any
 
 from plait.core.dtype import DType, float32, float64, int32, int64
 from plait.ir.coefficients import Coefficients
-from plait.ir.loop import Expr, Value, binary, const, fma, select, unary
+from plait.ir.loop import Expr, Value, binary, const, fma, lookup, select, unary
+from plait.ir.pieces import Pieces
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,19 @@ def poly(x: Expr, coefficients: Coefficients) -> Expr:
     return result
 
 
+def piecewise(x: Expr, pieces: Pieces, is_odd: bool) -> Expr:
+    """A function of x >= 0, up to 15.5 times the width of its pieces."""
+    f = FORMATS[x.dtype]
+    shifted = multiply_add(x, 1 / pieces.width, f.magic)
+    n, index = shifted - f.magic, shifted.bitcast(f.integer)
+    distance = multiply_add(n, -pieces.width, x)
+    first, *columns = [lookup(index, column, x.dtype) for column in pieces.columns]
+    result = columns.pop()
+    for coefficient in reversed(columns):
+        result = fma(result, distance, coefficient)
+    return fma(result, distance, select(n.eq(0), x, first) if is_odd else first)
+
+
 def two_sum(a: Expr, b: Expr) -> tuple[Expr, Expr]:
     """a + b rounded, and the rounding error."""
     s = a + b
@@ -123,10 +137,15 @@ def power_of_two(k: Expr, dtype: DType) -> Expr:
     return ((k + f.bias) << f.mantissa).bitcast(dtype)
 
 
-def ldexp(x: Expr, k: Expr) -> Expr:
-    """x * 2^k for |k| up to twice the largest exponent; in two steps, so that subnormal results round once."""
-    half = k >> 1
-    return x * power_of_two(half, x.dtype) * power_of_two(k - half, x.dtype)
+def scale(x: Expr, n: Expr) -> Expr:
+    """x * 2^n for a whole float n up to twice the largest exponent; subnormal results round once."""
+    return binary("scale", x, n)
+
+
+def shift_exponent(x: Expr, k: Expr) -> Expr:
+    """x * 2^k for an integer k, where neither x nor the result is near the ends of the range."""
+    f = FORMATS[x.dtype]
+    return (x.bitcast(f.integer) + (k << f.mantissa)).bitcast(x.dtype)
 
 
 def is_finite(x: Expr) -> Expr:

@@ -22,6 +22,7 @@ from plait.ir.loop import (
     Index,
     Kernel,
     Local,
+    Scan,
     Statement,
     Store,
     Value,
@@ -66,6 +67,12 @@ class AccumulatorValue:
         """Combine one more value."""
         self.builder.add(Accumulate(self.local, const(value, self.local.dtype), guard))
 
+    def scan(self, value: Value) -> Expr:
+        """Combine one more value; return the result so far, in a vector loop up to each lane."""
+        local = Local(self.builder.name_of("v"), self.local.dtype)
+        self.builder.add(Scan(local, self.local, const(value, local.dtype)))
+        return fresh("local", (), local.dtype, local)
+
 
 class Builder:
     """Writes one `Kernel`: its parallel phases, loops, locals and stores.
@@ -95,13 +102,13 @@ class Builder:
 
     def workspace(self, dtype: DType, size: Index) -> Buffer:
         """Declare memory shared by the phases of this kernel, uninitialised."""
-        buffer = self._argument(Buffer(self._name("w"), dtype, size, "workspace"))
+        buffer = self._argument(Buffer(self.name_of("w"), dtype, size, "workspace"))
         self.kernel.workspaces.append(buffer)
         return buffer
 
     def stack(self, dtype: DType, size: int) -> Buffer:
         """Start the life of a private buffer of constant size (at most 256 KiB)."""
-        buffer = Buffer(self._name("s"), dtype, size, "stack")
+        buffer = Buffer(self.name_of("s"), dtype, size, "stack")
         self.add(Allocate(buffer))
         return buffer
 
@@ -111,11 +118,17 @@ class Builder:
             self._scalars[name] = make("scalar", (), int64, name)
         return self._scalars[name]
 
+    def rounds(self, count: Index) -> Expr:
+        """Run all phases `count` times over; returns the number of the round, from 0."""
+        self.kernel.rounds = count
+        return self.scalar("round")
+
     def _argument(self, buffer: Buffer) -> Buffer:
         self._arguments.append(buffer)
         return buffer
 
-    def _name(self, prefix: str) -> str:
+    def name_of(self, prefix: str) -> str:
+        """A new name."""
         self._count += 1
         return f"{prefix}{self._count}"
 
@@ -138,7 +151,7 @@ class Builder:
         """Open a phase: a parallel loop over independent iterations. Phases run in order, with a barrier between."""
         if self._bodies:
             raise InternalError("loop IR: parallel loops do not nest")
-        variable = Variable(self._name("p"))
+        variable = Variable(self.name_of("p"))
         with self._body() as body:
             yield make("var", (), int64, variable)
         name = f"{self.name}_{len(self.kernel.functions)}"
@@ -147,7 +160,7 @@ class Builder:
     @contextmanager
     def loop(self, low: Index, high: Index, step: int = 1, mark: str = "") -> Iterator[Expr]:
         """Open a loop over range(low, high, step); see `For` for the marks."""
-        variable = Variable(self._name("i"))
+        variable = Variable(self.name_of("i"))
         with self._body() as body:
             yield make("var", (), int64, variable)
         self.add(For(variable, const(low), const(high), step, mark, body))
@@ -192,13 +205,13 @@ class Builder:
 
     def local(self, dtype: DType, value: Value) -> LocalValue:
         """Declare a mutable scalar."""
-        local = Local(self._name("v"), dtype)
+        local = Local(self.name_of("v"), dtype)
         self.add(Declare(local, const(value, dtype)))
         return LocalValue(self, local)
 
     def accumulator(self, op: str, dtype: DType, value: Value) -> AccumulatorValue:
         """Declare an accumulator for an operation of `ACCUMULATE`, starting at `value`."""
-        local = Accumulator(self._name("a"), dtype, op)
+        local = Accumulator(self.name_of("a"), dtype, op)
         self.add(Declare(local, const(value, dtype)))
         return AccumulatorValue(self, local)
 

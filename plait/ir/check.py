@@ -12,6 +12,7 @@ from plait.ir.loop import (
     BINARY,
     COMPARE,
     FLOAT_UNARY,
+    TABLE,
     UNARY,
     Accumulate,
     Accumulator,
@@ -25,6 +26,7 @@ from plait.ir.loop import (
     If,
     Kernel,
     Local,
+    Scan,
     Statement,
     Store,
     Variable,
@@ -37,7 +39,7 @@ _SPACES = ("input", "output", "workspace")
 _LEAVES = ("const", "var", "scalar", "local", "accumulator", "load")
 # the kinds of dtype that an operation accepts, where not all
 _KINDS = {
-    **dict.fromkeys((*FLOAT_UNARY, "copysign", "fma"), "f"),
+    **dict.fromkeys((*FLOAT_UNARY, "copysign", "scale", "fma", "lookup"), "f"),
     **dict.fromkeys(("popcount", "clz", "shl", "shr"), "iu"),
     **dict.fromkeys(("not", "and", "or", "xor"), "iub"),
     **dict.fromkeys(("div", "rem"), "iuf"),
@@ -133,6 +135,10 @@ class _Checker:
             right = dtypes == [bool_, e.dtype, e.dtype]
         elif op == "fma":
             right = dtypes == [e.dtype] * 3
+        elif op == "lookup":
+            right = (
+                len(dtypes) == 1 and len(e.attr) == TABLE and dtypes[0].is_integer and dtypes[0].bits == e.dtype.bits
+            )
         elif op == "cast":
             right = len(dtypes) == 1
         elif op == "bitcast":
@@ -180,17 +186,20 @@ class _Checker:
             self.expression(s.high, int64, uniform=True)
             self.loop(s)
         elif isinstance(s, While):
-            self.require(self.lane_variable is None, "a while inside a vector loop")
             self.expression(s.condition, bool_)
             self.block(s.body)
         elif isinstance(s, If):
-            self.expression(s.condition, bool_, uniform=True)
+            self.expression(s.condition, bool_)
             self.block(s.body)
             self.block(s.orelse)
         elif isinstance(s, Declare):
             self.declare(s)
         elif isinstance(s, (Assign, Accumulate)):
             self.update(s)
+        elif isinstance(s, Scan):
+            self.require(self.lane_variable is None or s.accumulator not in self.lane_locals, "a scan of each lane")
+            self.update(Accumulate(s.accumulator, s.value, None))
+            self.declare(Declare(s.local, s.value))
         elif isinstance(s, Store):
             self.store(s)
         elif isinstance(s, Allocate):
@@ -210,7 +219,11 @@ class _Checker:
                 self.require(self.lane_variable is None, "a vector loop inside a vector loop")
                 self.require(s.step == 1, f"step {s.step} of a vector loop")
                 self.lane_variable, self.lane_locals = s.variable, set()
-                self.added = {a.accumulator for a in walk(s.body) if isinstance(a, Accumulate)}
+                added = [a.accumulator for a in walk(s.body) if isinstance(a, (Accumulate, Scan))]
+                scanned = [a.accumulator for a in s.body if isinstance(a, Scan)]
+                self.added = set(added)
+                self.require(all(added.count(a) == 1 for a in scanned), "an accumulator is scanned and added to")
+                self.require(len(scanned) == sum(isinstance(a, Scan) for a in walk(s.body)), "a scan below a statement")
             self.block(s.body)
             if s.mark == "vector":
                 self.lane_variable = None

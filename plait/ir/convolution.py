@@ -13,8 +13,9 @@ from typing import Any
 from plait.core.dtype import DType
 from plait.core.errors import InternalError
 from plait.ir.build import Builder, both
-from plait.ir.gemm import Sum, grain, larger, product, smaller
+from plait.ir.gemm import grain, larger, product, smaller
 from plait.ir.loop import Expr, Index, binary, const, select
+from plait.ir.unpacked import Sum
 
 Position = Sequence[Index]
 Segment = tuple[Expr, Index, Expr, Expr]

@@ -17,13 +17,10 @@ from typing import Any
 
 from plait.core.dtype import DType, int64
 from plait.ir.build import Builder
-from plait.ir.complex import Complex
 from plait.ir.loop import Buffer, Expr, Index, Variable, binary, const, fma, make
 
 Reader = Callable[[Index, Index, Index], Expr]
 """`reader(batch, m, k)` of A or `reader(batch, k, n)` of B: one element."""
-GuardedReader = Callable[[Index, Index, Index, "Expr | None"], Expr]
-"""The same of B, under a guard where it is not None."""
 Packer = Callable[[Buffer, Index, Index, Index, Index, Index], None]
 """`packer(panel buffer, base, batch, first row or column, first k, number of k)`: writes one panel."""
 Writer = Callable[["Block"], None]
@@ -32,9 +29,9 @@ Place = tuple[Buffer, Index]
 _PANEL_BYTES = 32768  # a panel of B stays in the L1 cache
 _TILE_BYTES = 131072  # the part of C that one task sums stays in the L2 cache,
 _PRIVATE_BYTES = 147456  # and so does what it packs
-_TASKS = 32  # enough for every thread to have several,
-_TASK_FLOPS = 200_000  # but each must be worth the trouble
-_REUSES = 256  # rows that one copy of a small B serves
+TASKS = 32  # enough for every thread to have several,
+TASK_FLOPS = 200_000  # but each must be worth the trouble
+_TOGETHER = 4  # panels of rows that are copied side by side
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +50,11 @@ class Tile:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where A[m, k] lies inside its panel: m * row_step + k * depth_step."""
+    """Where A[m, k] lies inside its panel: m * row_step + k * depth_step; `together` panels are packed at a time."""
 
     row_step: int
     depth_step: int
+    together: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +88,11 @@ class Gemm:
     pack_a: Packer
     pack_b: Packer
     write: Writer
+
+    @property
+    def unit(self) -> int:
+        """Rows of A that are packed at a time."""
+        return self.tile.rows * self.layout.together
 
 
 def smaller(a: Index, b: Index) -> Index:
@@ -207,12 +210,30 @@ def row_packer(b: Builder, tile: Tile, read: Reader, m: Index) -> tuple[Layout, 
 
 
 def column_packer(b: Builder, tile: Tile, read: Reader, m: Index) -> tuple[Layout, Packer]:
-    """Return a packer of A that copies across m."""
+    """Return a packer of A that copies across m, several panels at a time: of one, lines of memory are read in part."""
+    together = max(1, min(_TOGETHER, -(-m // tile.rows))) if isinstance(m, int) else _TOGETHER
+    width = tile.rows * together
 
     def pack(panel: Buffer, base: Index, batch: Index, first: Index, k0: Index, count: Index) -> None:
-        copy_lines(b, (panel, base), (first, m), tile.rows, count, lambda k, i: read(batch, i, k0 + k))
+        def copy(is_whole: bool) -> None:
+            with b.loop(0, count) as k:
+                for number in range(together):
+                    begin, place = first + number * tile.rows, base + number * tile.rows * tile.depth + k * tile.rows
+                    if not is_whole:
+                        with b.vector(0, tile.rows) as i:
+                            b.store(panel, place + i, 0)
+                    with b.vector(0, tile.rows if is_whole else smaller(larger(m - begin, 0), tile.rows)) as i:
+                        b.store(panel, place + i, read(batch, begin + i, k0 + k))
 
-    return Layout(1, tile.rows), pack
+        if isinstance(m, int) and m % width == 0:
+            copy(True)
+            return
+        with b.when(const(m) - first >= width):
+            copy(True)
+        with b.otherwise():
+            copy(False)
+
+    return Layout(1, tile.rows, together), pack
 
 
 def panel_packer(b: Builder, tile: Tile, read: Reader, n: Index) -> Packer:
@@ -278,10 +299,12 @@ class _Cut:
     chunk: int
     elements: int
     blocks: Index
+    together: int = 1
 
     @property
     def panels(self) -> Index:
-        return ceil_div(self.size, self.width)
+        """Panels of a block; the last ones may hold nothing."""
+        return ceil_div(self.size, self.width * self.together) * self.together
 
     @property
     def chunks(self) -> Index:
@@ -304,15 +327,17 @@ def multiply(b: Builder, g: Gemm, shared: str) -> None:
     blocks = ceil_div(g.k, tile.depth)
     rows, columns = _chunks(g, shared)
     a_elements = tile.rows * (tile.pitch if g.layout.depth_step == 1 else tile.depth)
-    side_a = _Cut(g.m, tile.rows, rows, a_elements, blocks)
+    side_a = _Cut(g.m, tile.rows, rows, a_elements, blocks, g.layout.together)
     side_b = _Cut(g.n, tile.columns, columns, tile.columns * tile.depth, blocks)
     cut, pack = (side_a, g.pack_a) if shared == "a" else (side_b, g.pack_b)
     packed = b.workspace(g.dtype, g.batch * blocks * cut.panels * cut.elements)
-    with b.parallel(g.batch * blocks * cut.panels, grain=grain(cut.elements)) as p:
-        panel, rest = p % cut.panels, p // cut.panels
+    together = g.layout.together if shared == "a" else 1
+    pieces = cut.panels // together
+    with b.parallel(g.batch * blocks * pieces, grain=grain(cut.elements * together)) as p:
+        rest, panel = p // pieces, p % pieces * together
         block = rest % blocks
-        first_k = block * tile.depth
-        pack(packed, p * cut.elements, rest // blocks, panel * cut.width, first_k, _depth(g, first_k))
+        first_k, base = block * tile.depth, (rest * cut.panels + panel) * cut.elements
+        pack(packed, base, rest // blocks, panel * cut.width, first_k, _depth(g, first_k))
     flops = 2 * rows * columns * g.k
     with b.parallel(g.batch * side_a.chunks * side_b.chunks, grain=grain(flops)) as task:
         rest, n = task // side_b.chunks, task % side_b.chunks * columns
@@ -331,15 +356,15 @@ def _chunks(g: Gemm, shared: str) -> tuple[int, int]:
     """Rows and columns of C that one task computes: large on the shared side, where reuse is free."""
     tile, room, most = g.tile, _PRIVATE_BYTES // g.dtype.itemsize, _TILE_BYTES // g.dtype.itemsize
     if shared == "a":
-        rows = _panels(g.m, tile.rows, 512)
-        columns = _panels(g.n, tile.columns, min(8 * tile.columns, most // rows))
+        rows = panels_for(g.m, g.unit, 512)
+        columns = panels_for(g.n, tile.columns, min(8 * tile.columns, most // rows))
     else:
-        rows = _panels(g.m, tile.rows, min(16 * tile.rows, room // tile.pitch))
-        columns = _panels(g.n, tile.columns, most // rows)
+        rows = panels_for(g.m, g.unit, min(16 * tile.rows, room // tile.pitch))
+        columns = panels_for(g.n, tile.columns, most // rows)
     return _spread(g, rows, columns, shared)
 
 
-def _panels(size: Index, width: int, most: int) -> int:
+def panels_for(size: Index, width: int, most: int) -> int:
     """Whole panels for `size`, at least one, at most `most` elements."""
     wanted = -(-size // width) * width if isinstance(size, int) else most
     return max(width, min(wanted, most // width * width))
@@ -351,8 +376,8 @@ def _spread(g: Gemm, rows: int, columns: int, shared: str) -> tuple[int, int]:
         return rows, columns
     tile, k = g.tile, g.k if isinstance(g.k, int) else g.tile.depth
     least_rows, least_columns = (8 * tile.rows, tile.columns) if shared == "a" else (4 * tile.rows, 4 * tile.columns)
-    while g.batch * -(-g.m // rows) * -(-g.n // columns) < _TASKS and rows * columns * k > _TASK_FLOPS:
-        fewer_rows, fewer_columns = _half(rows, tile.rows), _half(columns, tile.columns)
+    while g.batch * -(-g.m // rows) * -(-g.n // columns) < TASKS and rows * columns * k > TASK_FLOPS:
+        fewer_rows, fewer_columns = _half(rows, g.unit), _half(columns, tile.columns)
         can_cut_rows, can_cut_columns = fewer_rows >= least_rows, fewer_columns >= least_columns
         if can_cut_columns and (shared == "a" or not can_cut_rows):
             columns = fewer_columns
@@ -383,7 +408,7 @@ def _task(
         first_k = block * tile.depth
         depth = _depth(g, first_k)
         if shared == "b":
-            with b.loop(0, ceil_div(rows, tile.rows)) as i:
+            with b.loop(0, ceil_div(rows, tile.rows), g.layout.together) as i:
                 g.pack_a(own, i * side_a.elements, batch, m + i * tile.rows, first_k, depth)
         with b.loop(0, ceil_div(columns, tile.columns)) as j:
             if shared == "a":  # one panel, used at once by all rows: it does not leave the L1 cache
@@ -419,141 +444,3 @@ def micro_kernel(
         b.store(registers, slot, multiply_add(element, column, b.load(registers, slot)))
     with b.vector(0, tile.columns) as j, b.loop(0, tile.rows, mark="unroll") as r:
         b.store(sums, corner + r * pitch + j, b.load(registers, r * tile.columns + j))
-
-
-# multiplications not worth packing
-
-
-def multiply_direct(
-    b: Builder, target: Any, sizes: tuple[Index, int, int, int], dtype: DType, read_a: Reader, read_b: GuardedReader,
-    write: Any, pack: bool,
-) -> None:  # fmt: skip
-    """Products whose B stays in the L1 cache: A is read where it is, and so is B, or (`pack`) a copy with rows along n.
-
-    `sizes` are the batch, m, n and k; `write` is called with a place and a sum, in vector loops along n.
-    """
-    batch, m, n, k = sizes
-    tile, lanes = choose_tile(target, dtype, n, k), lanes_of(target, dtype)
-    height = -(-m // -(-m // tile.rows))  # tiles of about one height, rather than a low last one
-    whole, rows = m // height * height, _panels(m, height, max(_REUSES * pack, _TASK_FLOPS // (n * k)))
-    chunks, pitch = ceil_div(m, rows), -(-n // lanes) * lanes
-
-    def block(batch: Index, m0: Index, rows: int, read: GuardedReader) -> None:
-        for n0 in range(0, n, tile.columns):
-            width = min(tile.columns, n - n0)
-            full = -(-width // lanes) * lanes  # masked vectors would not stay in registers
-            sums, result = b.stack(dtype, rows * full), b.stack(dtype, rows * full)
-            with b.vector(0, full) as j, b.loop(0, rows, mark="unroll") as r:
-                b.store(sums, r * full + j, 0)
-            with b.loop(0, k) as s, b.loop(0, rows, mark="unroll") as r, b.vector(0, full) as j:
-                column = read(batch, s, n0 + j, None if width == full else j < width)
-                total = multiply_add(read_a(batch, m0 + r, s), column, b.load(sums, r * full + j))
-                b.store(sums, r * full + j, total)
-            with b.loop(0, rows, mark="unroll") as r, b.vector(0, full) as j:
-                b.store(result, r * full + j, b.load(sums, r * full + j))
-            with b.loop(0, rows) as r, b.vector(0, width) as j:
-                write(batch, m0 + r, n0 + j, b.load(result, r * full + j))
-
-    with b.parallel(batch * chunks, grain=grain(2 * min(m, rows) * n * k)) as task:
-        i, first = task // chunks, task % chunks * rows
-        read = read_b
-        if pack:
-            panel = b.stack(dtype, k * pitch)
-            with b.loop(0, k) as s, b.vector(0, n) as j:
-                b.store(panel, s * pitch + j, read_b(i, s, j, None))
-            read = lambda i, s, j, guard: b.load(panel, s * pitch + j, guard)  # noqa: E731 - one of two
-        with b.loop(first, smaller(first + rows, whole), height) as m0:
-            block(i, m0, height, read)
-        if whole < m:
-            with b.when(const(first + rows) >= m):
-                block(i, whole, m - whole, read)
-
-
-def multiply_streamed(
-    b: Builder, batch: Index, m: int, n: Index, k: Index, dtype: DType, read_a: Reader, read_b: Reader, write: Any
-) -> None:
-    """A few rows times a B that is contiguous along n: B is read once, four rows at a time, the sums stay in cache."""
-    width, unroll = 512, 4
-    chunks = ceil_div(n, width)
-    with b.parallel(batch * chunks, grain=grain(2 * m * width * k)) as task:
-        i, first = task // chunks, task % chunks * width
-        count = smaller(n - first, width)
-        sums = b.stack(dtype, m * width)
-        with b.vector(0, m * width) as j:
-            b.store(sums, j, 0)
-
-        def add(k0: Index, steps: int) -> None:
-            factors = [[b.local(dtype, read_a(i, row, k0 + s)) for s in range(steps)] for row in range(m)]
-            with b.vector(0, count) as j:
-                columns = [b.local(dtype, read_b(i, k0 + s, first + j)) for s in range(steps)]
-                for row in range(m):
-                    total = b.load(sums, j + row * width)
-                    for factor, column in zip(factors[row], columns, strict=True):
-                        total = multiply_add(factor.get(), column.get(), total)
-                    b.store(sums, j + row * width, total)
-
-        even = k // unroll * unroll
-        with b.loop(0, even, unroll) as k0:
-            add(k0, unroll)
-        with b.loop(even, k) as k0:
-            add(k0, 1)
-        for row in range(m):
-            with b.vector(0, count) as j:
-                write(i, row, first + j, b.load(sums, j + row * width))
-
-
-def multiply_dots(
-    b: Builder, batch: Index, m: int, n: Index, k: Index, dtype: DType, read_a: Reader, read_b: Reader, write: Any
-) -> None:
-    """A few rows times a B that is contiguous along k: dot products, four columns at a time."""
-    width = 4
-    chunks = ceil_div(n, width)
-    with b.parallel(batch * chunks, grain=grain(2 * m * width * k)) as task:
-        i, first = task // chunks, task % chunks * width
-        columns = [smaller(first + c, n - 1) for c in range(width)]
-        sums = [[b.accumulator("add", dtype, 0) for _ in columns] for _ in range(m)]
-        with b.vector(0, k) as j:
-            factors = [b.local(dtype, read_a(i, row, j)) for row in range(m)]
-            for c, column in enumerate(columns):
-                value = b.local(dtype, read_b(i, j, column))
-                for row in range(m):
-                    sums[row][c].add(factors[row].get() * value.get())
-        for c in range(width):
-            with b.when(const(first + c) < n):
-                for row in range(m):
-                    write(i, row, first + c, sums[row][c].get())
-
-
-class Sum:
-    """A running sum of products, real or complex."""
-
-    __slots__ = ("parts",)
-
-    def __init__(self, b: Builder, dtype: DType) -> None:
-        self.parts = [b.local(dtype.real, 0) for _ in range(2 if dtype.is_complex else 1)]
-
-    def add(self, x: Any, y: Any) -> None:
-        """Add x * y."""
-        if len(self.parts) == 1:
-            self.parts[0].set(multiply_add(x, y, self.parts[0].get()))
-            return
-        re, im = self.parts
-        re.set(fma(x.re, y.re, fma(-x.im, y.im, re.get())))
-        im.set(fma(x.re, y.im, fma(x.im, y.re, im.get())))
-
-    def get(self) -> Any:
-        """Read the sum."""
-        return self.parts[0].get() if len(self.parts) == 1 else Complex(*(p.get() for p in self.parts))
-
-
-def multiply_plainly(
-    b: Builder, batch: Index, m: Index, n: Index, k: Index, dtype: DType, read_a: Any, read_b: Any, write: Any
-) -> None:
-    """Loops without packing: for small sizes, and for complex values."""
-    with b.parallel(batch * m, grain=grain(2 * n * k)) as row:
-        i, r = row // m, row % m
-        with b.vector(0, n) as j:
-            total = Sum(b, dtype)
-            with b.loop(0, k) as s:
-                total.add(read_a(i, r, s), read_b(i, s, j))
-            write(i, r, j, total.get())

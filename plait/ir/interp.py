@@ -17,6 +17,7 @@ from plait.core.dtype import DType, bool_, float32
 from plait.core.errors import InternalError
 from plait.ir.loop import (
     COMPARE,
+    TABLE,
     Accumulate,
     Allocate,
     Assign,
@@ -27,6 +28,7 @@ from plait.ir.loop import (
     Function,
     If,
     Local,
+    Scan,
     Statement,
     Store,
     Variable,
@@ -72,6 +74,8 @@ def evaluate(expr: Expr, env: Mapping[Expr, Array], leaf: Leaf | None = None) ->
                 values[e] = np.asarray(env[e], e.dtype.numpy)
             elif e.op == "const":
                 values[e] = np.asarray(e.attr, e.dtype.numpy)
+            elif e.op == "lookup":
+                values[e] = np.asarray(e.attr, e.dtype.numpy)[values[e.args[0]] & TABLE - 1]
             elif e.op in _OPERATIONS:
                 result = _OPERATIONS[e.op](e.dtype, *(values[a] for a in e.args))
                 values[e] = np.asarray(result, bool if e.op in COMPARE else e.dtype.numpy)
@@ -233,6 +237,7 @@ _OPERATIONS: dict[str, Callable[..., Array]] = {
     "shl": lambda dtype, a, b: _shift(dtype, a, b, True),
     "shr": lambda dtype, a, b: _shift(dtype, a, b, False),
     "copysign": lambda dtype, a, b: np.copysign(a, b),
+    "scale": lambda dtype, x, n: np.ldexp(x, np.nan_to_num(n).astype("i4")),
     "eq": lambda dtype, a, b: a == b,
     "ne": lambda dtype, a, b: a != b,
     "lt": lambda dtype, a, b: a < b,
@@ -344,6 +349,9 @@ class _Machine:
             self.variables[s.local] = self.value(s.value)
         elif isinstance(s, Allocate):
             self.allocate(s.buffer)
+        elif isinstance(s, Scan):
+            self.accumulate(Accumulate(s.accumulator, s.value, None))
+            self.variables[s.local] = self.variables[s.accumulator]
         elif self.holds(s.guard):
             with nullcontext() if s.guard is None else self.scope(), np.errstate(all="ignore"):
                 self.accumulate(s) if isinstance(s, Accumulate) else self.store(s)

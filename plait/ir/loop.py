@@ -20,14 +20,18 @@ UNARY = ("neg", "abs", "not", "popcount", "clz", *FLOAT_UNARY)
 # div: IEEE for floats; for integers truncating, x / 0 = -1 (all bits) and min / -1 = min
 # rem: sign of the dividend, x rem 0 = x
 # min, max: NaN if either is NaN, and -0 < +0; shl, shr: 0 (or the sign) when the count is >= bits or negative
-BINARY = ("add", "sub", "mul", "div", "rem", "min", "max", "and", "or", "xor", "shl", "shr", "copysign")
+# scale: x * 2^n of a float x and a whole float n, up to twice the largest exponent, rounded once unless x * 2^(n/2) is
+# subnormal
+BINARY = ("add", "sub", "mul", "div", "rem", "min", "max", "and", "or", "xor", "shl", "shr", "copysign", "scale")
 COMPARE = ("eq", "ne", "lt", "le", "gt", "ge")  # "ne" is true, all others false, when an operand is NaN
 # fma(a, b, c) = a*b + c in one rounding; select(condition, a, b)
 # rarely(condition, a, b): a select whose `a` is computed only in vectors where the condition holds in some lane
 TERNARY = ("fma", "select", "rarely")
+# lookup(i): the entry i modulo TABLE of the table that is its attribute; i is an integer as wide as the entries
 # cast: value conversion (float -> integer truncates and saturates, NaN -> 0; anything -> bool is x != 0;
 # integers wrap); bitcast: same bits
 CONVERT = ("cast", "bitcast")
+TABLE = 16  # entries of a table: what permutations of registers can pick from
 ACCUMULATE = ("add", "mul", "min", "max", "and", "or", "xor")
 
 
@@ -291,6 +295,11 @@ def rarely(condition: Expr, rare: Expr, common: Expr) -> Expr:
     return make("rarely", same.args, same.dtype) if same.op == "select" else same
 
 
+def lookup(index: Expr, table: tuple[float, ...], dtype: DType) -> Expr:
+    """An entry of a table of `TABLE` constants of a float dtype."""
+    return make("lookup", (index,), dtype, table)
+
+
 def cast(x: Expr, dtype: DType) -> Expr:
     """Convert a value to another compute dtype."""
     return (
@@ -360,8 +369,8 @@ class Accumulator(Local):
 class For:
     """`for variable in range(low, high, step)`; `mark` is "", "vector" or "unroll" (constant bounds).
 
-    Bounds are uniform (never lane-varying). A vector loop contains no while and no other vector loop; the loops
-    and ifs inside it have uniform bounds and conditions. An unrolled loop inside a vector loop is allowed.
+    Bounds are uniform (never lane-varying), also of the loops inside a vector loop, which contains no other vector
+    loop. What its ifs and whiles contain is computed where the condition holds in some lane, for those lanes.
     """
 
     variable: Variable
@@ -374,7 +383,7 @@ class For:
 
 @dataclass(slots=True)
 class While:
-    """`while condition: body`; not inside vector loops. `prelude` computes nothing: the condition is re-evaluated."""
+    """`while condition: body`; the condition is evaluated anew each time."""
 
     condition: Expr
     body: list[Statement]
@@ -382,7 +391,7 @@ class While:
 
 @dataclass(slots=True)
 class If:
-    """`if condition: body else: orelse`; the condition is uniform inside vector loops."""
+    """`if condition: body else: orelse`."""
 
     condition: Expr
     body: list[Statement]
@@ -415,6 +424,18 @@ class Accumulate:
 
 
 @dataclass(slots=True)
+class Scan:
+    """`accumulator = op(accumulator, value); local = accumulator`: the result so far, in a vector loop up to each lane.
+
+    It declares the local. Nothing else adds to the accumulator in that loop.
+    """
+
+    local: Local
+    accumulator: Accumulator
+    value: Expr
+
+
+@dataclass(slots=True)
 class Store:
     """`buffer[index] = value`; skipped where `guard` is false. The value is converted to the storage dtype."""
 
@@ -431,7 +452,7 @@ class Allocate:
     buffer: Buffer
 
 
-Statement = For | While | If | Declare | Assign | Accumulate | Store | Allocate
+Statement = For | While | If | Declare | Assign | Accumulate | Scan | Store | Allocate
 
 
 @dataclass(slots=True)
@@ -455,10 +476,14 @@ class Function:
 
 @dataclass(slots=True)
 class Kernel:
-    """Functions that run one after another, each finished before the next starts, and their shared workspaces."""
+    """Functions that run one after another, each finished before the next starts, and their shared workspaces.
+
+    All run again in each of the `rounds`; the scalar `round` tells in which.
+    """
 
     functions: list[Function] = field(default_factory=list)
     workspaces: list[Buffer] = field(default_factory=list)
+    rounds: Index = 1
 
 
 def walk(body: Iterable[Statement]) -> Iterable[Statement]:

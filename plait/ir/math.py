@@ -12,8 +12,10 @@ the approximating polynomials are our own (coefficients.py).
 
 from __future__ import annotations
 
-from plait.core.dtype import float32, float64, int64
-from plait.ir import coefficients as table
+from collections.abc import Callable
+
+from plait.core.dtype import float32, float64, int64, uint32, uint64
+from plait.ir import coefficients as table, machine, pieces
 from plait.ir.angles import acos, asin, atan, atan2, cos, sin, sine_and_cosine, tan
 from plait.ir.arithmetic import (
     FORMATS,
@@ -25,23 +27,25 @@ from plait.ir.arithmetic import (
     at_most,
     copysign,
     is_finite,
-    ldexp,
     magnitude,
     multiply_add,
     nearest,
+    piecewise,
     poly,
     power_of_two,
     product_of_copies,
+    scale,
+    shift_exponent,
     two_product,
     two_sum,
     where,
 )
-from plait.ir.loop import Expr, binary, const, fma, rarely, select, unary
+from plait.ir.loop import Expr, Value, binary, const, fma, lookup, rarely, select, unary
 
 __all__ = [
     "BOUNDS", "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "cbrt", "copysign", "cos", "cosh",
     "digamma", "erf", "erfc", "erfc_factors", "erfinv", "erfinv_single", "exp", "exp2", "expm1", "integer_pow",
-    "integers_pow", "is_finite", "ldexp",
+    "integers_pow", "is_finite",
     "lgamma", "log", "log1p", "log2", "log10", "logistic", "nextafter", "poly", "pow", "rem", "rsqrt", "sign", "sin",
     "sine_and_cosine_of_half_turns", "sinh", "sqrt", "tan", "tanh", "times_exp",
 ]  # fmt: skip
@@ -60,29 +64,33 @@ BOUNDS: dict[str, tuple[float, float]] = {
 # exponentials
 
 
-def _reduce_exp(x: Expr) -> tuple[Expr, Expr]:
-    """x = k log(2) + r with |r| <= log(2)/2: r and k."""
+def _reduce_exp(x: Expr) -> tuple[Expr, Expr, Expr]:
+    """x = n log(2) + r with |r| <= log(2)/2: r, n, and n as an integer."""
     high, low = FORMATS[x.dtype].ln2
     n, k = nearest(x, 1 / LOG_2)
-    return multiply_add(n, -low, multiply_add(n, -high, x)), k
+    return multiply_add(n, -low, multiply_add(n, -high, x)), n, k
+
+
+def _exp_of(r: Expr) -> Expr:
+    """e^r for |r| <= log(2)/2."""
+    return poly(r, (1.0, 1.0, *table.EXP[r.dtype]))
 
 
 def _exp_sum(x: Expr, low: Expr | None = None, one_step: bool = False) -> Expr:
     """exp(x + low) for a small `low`; `one_step` if neither x nor the result is near the ends of the range."""
-    if one_step:
-        p, k = _scaled_exp(x, low)
-        return p * power_of_two(k, x.dtype)
     least, most = FORMATS[x.dtype].exp_range
-    p, k = _scaled_exp(binary("min", binary("max", x, const(least, x.dtype)), const(most, x.dtype)), low)
-    # 0 times a power of 2 is fast; a product that underflows takes a hundred times longer
-    return ldexp(select(x < least, const(0, x.dtype), p), k)
+    r, n, k = _reduce_exp(x if one_step else _between(x, least, most))
+    p = _exp_of(r if low is None else r + low)
+    return shift_exponent(p, k) if one_step else _scale_unless_lost(x, least, p, n)
 
 
-def _scaled_exp(x: Expr, low: Expr | None) -> tuple[Expr, Expr]:
-    """p and k with exp(x + low) = p 2^k."""
-    r, k = _reduce_exp(x)
-    r = r if low is None else r + low
-    return fma(r * r, poly(r, table.EXP[x.dtype]), r) + 1, k
+def _between(x: Expr, least: float, most: float) -> Expr:
+    return binary("min", binary("max", x, const(least, x.dtype)), const(most, x.dtype))
+
+
+def _scale_unless_lost(x: Expr, least: float, p: Expr, n: Expr) -> Expr:
+    """p * 2^n, 0 where x is below `least`: a product that underflows takes a hundred times longer than one of 0."""
+    return scale(select(x < least, const(0, x.dtype), p), n)
 
 
 def exp(x: Expr) -> Expr:
@@ -93,18 +101,17 @@ def exp(x: Expr) -> Expr:
 def times_exp(factor: Expr, x: Expr) -> Expr:
     """factor * e^x, also where e^x alone overflows but the product does not."""
     least, most = FORMATS[x.dtype].exp_range
-    x = binary("min", binary("max", x, const(least * 1.5, x.dtype)), const(most * 1.9, x.dtype))
-    r, k = _reduce_exp(x)
-    return ldexp(factor * (fma(r * r, poly(r, table.EXP[x.dtype]), r) + 1), k)
+    r, n, _ = _reduce_exp(_between(x, least * 1.5, most * 1.9))
+    return scale(factor * _exp_of(r), n)
 
 
 def exp2(x: Expr) -> Expr:
     """2^x."""
     f = FORMATS[x.dtype]
-    x = binary("min", binary("max", x, const(-f.bias - f.mantissa - 1.0, x.dtype)), const(f.bias + 1.0, x.dtype))
-    n, k = nearest(x, 1)
-    r = (x - n) * LOG_2
-    return ldexp(fma(r * r, poly(r, table.EXP[x.dtype]), r) + 1, k)
+    least = -f.bias - f.mantissa - 1.0
+    y = _between(x, least, f.bias + 1.0)
+    n, _ = nearest(y, 1)
+    return _scale_unless_lost(x, least, _exp_of((y - n) * LOG_2), n)
 
 
 def _expm1_of(r: Expr) -> Expr:
@@ -114,7 +121,7 @@ def _expm1_of(r: Expr) -> Expr:
 
 def _expm1_parts(x: Expr) -> tuple[Expr, Expr, Expr]:
     """q and k with e^x = 2^k (1 + q), and r with q = e^r - 1."""
-    r, k = _reduce_exp(x)
+    r, _, k = _reduce_exp(x)
     return _expm1_of(r), k, r
 
 
@@ -137,6 +144,9 @@ def logistic(x: Expr) -> Expr:
 # logarithms
 
 
+_LOG_START = 0.703125  # half an interval below a multiple of 2^-4 of its power of 2: so 1 is inside an interval
+
+
 def _split_exponent(x: Expr, subnormal: bool = True) -> tuple[Expr, Expr]:
     """x = m 2^k with sqrt(1/2) <= m < sqrt(2): m, and k as an integer; for positive finite x."""
     f = FORMATS[x.dtype]
@@ -153,32 +163,62 @@ def _at_edges_of_log(x: Expr, y: Expr) -> Expr:
     return select(x <= 0, where(x.eq(0), const(-INFINITY, x.dtype), NAN), y)
 
 
-def _scaled_log(x: Expr, unit: tuple[float, float], log_2: tuple[float, float]) -> Expr:
-    """log(x) * unit, where log_2 = log(2) * unit; both in two parts."""
-    m, k = _split_exponent(x)
-    n, r = k.cast(x.dtype), m - 1
-    t = r * r * poly(r, table.LOG1P[x.dtype])
-    if unit[0] == 1:
-        y = r + multiply_add(n, log_2[1], t)
-    else:
-        low = multiply_add(r, unit[1], n * log_2[1] if log_2[1] else const(0, x.dtype))
-        y = multiply_add(r, unit[0], multiply_add(t, unit[0], low))
-    return _at_edges_of_log(x, multiply_add(n, log_2[0], y))
+def _logarithm(x: Expr, of_normal: Callable[[Expr, Value], Expr]) -> Expr:
+    """A logarithm of any x, from that of m 2^-k for normal m and a number k."""
+    f = FORMATS[x.dtype]
+    unsigned = {float32: uint32, float64: uint64}[x.dtype]
+    first, end = (const(value, x.dtype).bitcast(unsigned) for value in (f.smallest, INFINITY))
+    is_small = x < f.smallest
+    enlarged = select(is_small, x * 2.0**f.mantissa, x)
+    rare = _at_edges_of_log(x, of_normal(enlarged, where(is_small, const(float(f.mantissa), x.dtype), 0)))
+    return rarely(x.bitcast(unsigned) - first >= end - first, rare, of_normal(x, 0))
+
+
+def _scaled_log(unit: tuple[float, float], log_2: tuple[float, float]) -> Callable[[Expr, Value], Expr]:
+    """Make log(m 2^-less) * unit of normal m, where log_2 = log(2) * unit; both in two parts."""
+
+    def scaled_log(x: Expr, less: Value) -> Expr:
+        m, k = _split_exponent(x, subnormal=False)
+        n, r = k.cast(x.dtype) - less, m - 1
+        t = r * r * poly(r, table.LOG1P[x.dtype])
+        if unit[0] == 1:
+            y = r + multiply_add(n, log_2[1], t)
+        else:
+            low = multiply_add(r, unit[1], n * log_2[1] if log_2[1] else const(0, x.dtype))
+            y = multiply_add(r, unit[0], multiply_add(t, unit[0], low))
+        return multiply_add(n, log_2[0], y)
+
+    return scaled_log
+
+
+def _log_by_table(x: Expr, less: Value) -> Expr:
+    """log(m 2^-less) of normal m in float64: m = z 2^k, log(m) = k log(2) - log(c) + log(z c), c from a table."""
+    ln2, ln2_low = FORMATS[float64].ln2
+    bits = x.bitcast(int64)
+    place = bits - const(_LOG_START, float64).bitcast(int64)
+    z, index = (bits - (place & -(1 << 52))).bitcast(float64), place >> 48
+    n = (place >> 52).cast(float64) - less
+    first, second = (lookup(index, part, float64) for part in table.LOG_TABLE)
+    r = multiply_add(z, lookup(index, table.LOG_CENTERS, float64), -1)
+    high = multiply_add(n, ln2, first)
+    y = high + r
+    low = ((high - y) + r) + fma(r * r, poly(r, table.LOG_NEAR_CENTER), multiply_add(n, ln2_low, second))
+    return y + low
 
 
 def log(x: Expr) -> Expr:
     """The natural logarithm."""
-    return _scaled_log(x, (1, 0), FORMATS[x.dtype].ln2)
+    return _logarithm(x, _log_by_table if x.dtype is float64 else _scaled_log((1, 0), FORMATS[x.dtype].ln2))
 
 
 def log2(x: Expr) -> Expr:
     """The logarithm to base 2; exact for powers of two."""
-    return _scaled_log(x, FORMATS[x.dtype].log2_e, (1, 0))
+    return _logarithm(x, _scaled_log(FORMATS[x.dtype].log2_e, (1, 0)))
 
 
 def log10(x: Expr) -> Expr:
     """The logarithm to base 10."""
-    return _scaled_log(x, FORMATS[x.dtype].log10_e, FORMATS[x.dtype].log10_2)
+    return _logarithm(x, _scaled_log(FORMATS[x.dtype].log10_e, FORMATS[x.dtype].log10_2))
 
 
 def log1p(x: Expr) -> Expr:
@@ -330,8 +370,10 @@ def cosh(x: Expr) -> Expr:
 
 
 def tanh(x: Expr) -> Expr:
-    """The hyperbolic tangent: a polynomial near 0, 1 - 2 / (e^2x + 1) beyond."""
-    a = at_most(magnitude(x), 10.0 if x.dtype is float32 else 20.0)
+    """The hyperbolic tangent: a polynomial near 0, 1 - 2 / (e^2x + 1) beyond; in pieces where lookups are fast."""
+    a = at_most(magnitude(x), 9.1 if x.dtype is float32 else 20.0)
+    if x.dtype is float32 and machine.has_lookups():
+        return copysign(piecewise(a, pieces.TANH, is_odd=True), x)
     z = a * a
     near = fma(a * z, poly(z, table.TANH[x.dtype]), a)
     far = 1 - 2 / (_exp_sum(a + a, one_step=True) + 1)
@@ -369,26 +411,38 @@ def _erf_near_zero(x: Expr) -> Expr:
 
 
 def erf(x: Expr) -> Expr:
-    """The error function: a polynomial near 0, 1 - exp(polynomial) beyond."""
+    """The error function: a polynomial near 0, 1 - exp(polynomial) beyond; in pieces where lookups are fast."""
     near, far = (0.925, 4.0) if x.dtype is float32 else (1.0, 6.0)
     a = at_most(magnitude(x), far)
+    if machine.has_lookups():
+        return copysign(piecewise(a, pieces.ERF[x.dtype], is_odd=True), x)
     tail = 1 - _exp_sum(-fma(a, poly(a, table.ERF_TAIL[x.dtype]), a), one_step=True)
     return copysign(select(a > near, tail, _erf_near_zero(a)), x)
+
+
+def _exp_minus_square(a: Expr) -> Expr:
+    square, rest = two_product(a, a)
+    power = exp(-square)
+    return fma(power, -rest, power)
 
 
 def erfc_factors(a: Expr) -> tuple[Expr, Expr]:
     """exp(-a^2) and exp(a^2) erfc(a), for a >= 0."""
     center = 2.0 if a.dtype is float32 else 4.0
     a = at_most(a, 28.0)
-    square, rest = two_product(a, a)
-    power = exp(-square)
-    return fma(power, -rest, power), poly((a - center) / (a + center), table.ERFC[a.dtype]) / multiply_add(a, 2, 1)
+    scaled = poly((a - center) / (a + center), table.ERFC[a.dtype]) / multiply_add(a, 2, 1)
+    return _exp_minus_square(a), scaled
 
 
 def erfc(x: Expr) -> Expr:
     """1 - erf(x), without cancellation."""
-    power, scaled = erfc_factors(magnitude(x))
-    y = power * scaled
+    a = magnitude(x)
+    if x.dtype is float32 and machine.has_lookups():
+        a = at_most(a, 10.1)
+        y = _exp_minus_square(a) * piecewise(a, pieces.ERFCX, is_odd=False)
+    else:
+        power, scaled = erfc_factors(a)
+        y = power * scaled
     return select(x < 0, 2 - y, y)
 
 

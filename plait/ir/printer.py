@@ -14,6 +14,7 @@ from plait.ir.loop import (
     Function,
     If,
     Kernel,
+    Scan,
     Statement,
     Store,
     While,
@@ -51,6 +52,8 @@ class _Writer:
             return f"{e.attr.name}[{parts[0]}]" + (f" if {parts[1]} else 0" if len(parts) > 1 else "")
         if e.op in ("cast", "bitcast"):
             return f"{e.op}<{e.dtype.name}>({parts[0]})"
+        if e.op == "lookup":
+            return f"{e.attr}[{parts[0]} % {len(e.attr)}]"
         return f"{e.op}({', '.join(parts)})" if parts else str(e.attr)
 
     def share(self, roots: Iterable[Expr | None], pad: str) -> None:
@@ -98,18 +101,20 @@ class _Writer:
                 self.lines.append(pad + self.simple(s))
         self.names.pop()
 
-    def simple(self, s: Declare | Assign | Accumulate | Store) -> str:
+    def simple(self, s: Declare | Assign | Accumulate | Scan | Store) -> str:
         if isinstance(s, Declare):
             return f"{s.local}: {s.local.dtype.name} = {self.text(s.value)}"
         if isinstance(s, Assign):
             return f"{s.local} = {self.text(s.value)}"
+        if isinstance(s, Scan):
+            return f"{s.local}: {s.local.dtype.name} = ({s.accumulator} {s.accumulator.op}= {self.text(s.value)})"
         guard = f" if {self.text(s.guard)}" if s.guard is not None else ""
         if isinstance(s, Accumulate):
             return f"{s.accumulator} {s.accumulator.op}= {self.text(s.value)}{guard}"
         return f"{s.buffer.name}[{self.text(s.index)}] = {self.text(s.value)}{guard}"
 
 
-def _operands(s: Declare | Assign | Accumulate | Store) -> list[Expr | None]:
+def _operands(s: Declare | Assign | Accumulate | Scan | Store) -> list[Expr | None]:
     if isinstance(s, Store):
         return [s.index, s.value, s.guard]
     return [s.value, s.guard] if isinstance(s, Accumulate) else [s.value]
@@ -141,4 +146,5 @@ def kernel(k: Kernel) -> str:
             parallel vector for p1 in range(10):
                 y[p1] = (x[p1] * 2.0)
     """
-    return "\n\n".join(function(f) for f in k.functions)
+    text = "\n\n".join(function(f) for f in k.functions)
+    return text if k.rounds == 1 else f"# for round in range({k.rounds}):\n\n{text}"

@@ -30,8 +30,8 @@ class BLEU(Metric):
 
     Example:
         >>> bleu = plait.metrics.BLEU(n_gram=2)
-        >>> bleu.update(["the cat sat on the mat"], [["the cat is on the mat"]]).compute().item()
-        0.7071067811865475
+        >>> bleu.update(["the cat sat on the mat"], [["the cat is on the mat"]]).compute()
+        tensor(0.7071, dtype=plait.float64)
     """
 
     is_collected = True

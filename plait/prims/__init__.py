@@ -6,6 +6,7 @@ batching, sharding, cost, the domain of valid inputs and the name of its oracle.
 """
 
 from plait.prims import (
+    blocked,
     compact,
     composite,
     contract,
@@ -24,6 +25,7 @@ from plait.prims import (
     remat,
     scan,
     scatter,
+    shuffle,
     small,
     sort,
     special,
@@ -32,6 +34,7 @@ from plait.prims import (
 )
 
 __all__ = [
+    "blocked",
     "compact",
     "composite",
     "contract",
@@ -51,6 +54,7 @@ __all__ = [
     "remat",
     "scan",
     "scatter",
+    "shuffle",
     "small",
     "sort",
     "special",

@@ -17,21 +17,19 @@ from plait.ir.gemm import (
     is_contiguous,
     is_load,
     multiply,
-    multiply_direct,
-    multiply_dots,
-    multiply_plainly,
-    multiply_streamed,
     panel_packer,
     product,
     row_packer,
     row_writer,
 )
 from plait.ir.loop import Expr, Index
+from plait.ir.unpacked import multiply_direct, multiply_dots, multiply_plainly, multiply_streamed
 from plait.prims.rules import AxisMap, byte_count, check_dtype, check_same_dtype, draw, element_count
 
 NUMBERS = INTEGERS + FLOATS + COMPLEXES
 _SMALL = 4096  # multiply-adds of one product below which packing costs more than it saves
-_CACHED = 65536  # bytes of an operand that stays in the cache, without being packed
+_DEPTH = 1024  # bytes of k, for all of which the sums of a tile stay in registers
+_STRIDED = 131072  # bytes of a left operand up to which it may be read across its rows
 _NARROW = 8  # columns below which vectors would be mostly empty
 _THIN = 4  # rows up to which the other operand is streamed, not packed
 
@@ -208,13 +206,16 @@ def _lower(site: Any) -> None:
 
 
 def _direct(site: Any, x: _Operands) -> bool:
-    """Multiply without packing where B is so small, and both operands lie so in memory, that it is not needed."""
+    """Multiply without packing A where there are few k, and both operands lie so in memory, that it is not needed."""
     dtype, sizes = site.out.dtype, (x.m, x.n, x.k)
     if not all(isinstance(n, int) for n in sizes) or dtype.compute is not dtype or 0 in sizes or x.n < _NARROW:
         return False
-    if x.n * x.k * dtype.itemsize > _CACHED or not (is_load(x.a(0, 0, 0)) and is_load(x.b(0, 0, 0))):
+    if x.k * dtype.itemsize > _DEPTH or not (is_load(x.a(0, 0, 0)) and is_load(x.b(0, 0, 0))):
         return False
-    multiply_direct(site.builder, site.target, (x.batch, *sizes), dtype, x.a, x.b, x.write, not x.runs_along("b")[0])
+    if x.m * x.k * dtype.itemsize > _STRIDED and not x.runs_along("a")[1]:
+        return False
+    along_n = x.runs_along("b")[0]
+    multiply_direct(site.builder, site.target, (x.batch, *sizes), dtype, x.a, x.b, x.write, along_n)
     return True
 
 

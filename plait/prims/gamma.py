@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from functools import cache
 from math import factorial, inf, nan, pi
@@ -17,7 +17,7 @@ from plait.ir.arithmetic import magnitude, multiply_add, poly, where
 from plait.ir.bessel import in_double
 from plait.ir.build import Builder, LocalValue
 from plait.ir.coefficients import LGAMMA, LOG1P
-from plait.ir.loop import Expr, const, rarely, select, unary
+from plait.ir.loop import Expr, binary, const, rarely, select, unary
 from plait.prims.iterative import iterative
 from plait.prims.rules import binary_rule, draw, elementwise, elementwise_domain, partials
 
@@ -26,6 +26,8 @@ _BERNOULLI = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617
 _STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360, 1 / 156)
 _DIRECT = 10  # terms of the zeta function that are summed one by one, at least
 _MOST_TERMS = 2000
+_MOST_STEPS = 120  # of the continued fraction: it has converged, and does not overflow yet
+_AT_ONCE = 4  # terms between two looks whether a series has converged
 
 
 # smooth=False below: the laws would differentiate by every operand
@@ -149,16 +151,29 @@ def _uniform(a: Expr, x: Expr, upper: bool) -> Expr:
     return tail + rest if upper else tail - rest
 
 
-def _series(builder: Builder, a: Expr, x: Expr, result: LocalValue, upper: bool, epsilon: float) -> None:
-    """The power series of the lower function (NIST 8.11.4)."""
-    term, total = builder.local(float64, 1), builder.local(float64, 1)
-    n = builder.local(float64, a)
-    with builder.repeat_while((term.get() > total.get() * epsilon) & (n.get() < a + _MOST_TERMS)):
-        n.set(n.get() + 1)
-        term.set(term.get() * (x / n.get()))
-        total.set(total.get() + term.get())
-    lower = _prefactor(builder, a, x) * total.get()
-    result.set(1 - lower if upper else lower)
+def _series(builder: Builder, a: Expr, x: Expr, epsilon: float) -> Expr:
+    """1 + x / (a + 1) + x^2 / ((a + 1) (a + 2)) + ...: of the power series of the lower function (NIST 8.11.4).
+
+    Over a common denominator: the only division is the last.
+    """
+    unit = 1 / binary("max", a, const(1, float64))
+    step, first = x * unit, a * unit
+    term, below, total = (builder.local(float64, 1) for _ in range(3))
+    n = builder.local(float64, 0)
+    with builder.repeat_while((term.get() > total.get() * epsilon) & (n.get() < _MOST_TERMS)):
+        top, bottom, whole, count = term.get(), below.get(), total.get(), n.get()
+        for k in range(1, _AT_ONCE + 1):
+            factor = multiply_add(count + float(k), unit, first)
+            top, bottom = top * step, bottom * factor
+            whole = multiply_add(whole, factor, top)
+        _set_all(builder, ((term, top), (below, bottom), (total, whole), (n, count + float(_AT_ONCE))))
+    return total.get() / below.get()
+
+
+def _set_all(builder: Builder, pairs: Sequence[tuple[LocalValue, Expr]]) -> None:
+    """Assign to several locals at once."""
+    for local, value in [(local, builder.local(float64, value).get()) for local, value in pairs]:
+        local.set(value)
 
 
 def _small_series(builder: Builder, a: Expr, x: Expr, result: LocalValue, epsilon: float) -> None:
@@ -176,25 +191,28 @@ def _small_series(builder: Builder, a: Expr, x: Expr, result: LocalValue, epsilo
     result.set(-math.expm1(exponent) - math.exp(exponent) * a * total.get())
 
 
-def _fraction(builder: Builder, a: Expr, x: Expr, result: LocalValue, upper: bool, epsilon: float) -> None:
-    """Legendre's continued fraction of the upper function, by the method of Lentz (NIST 8.9.2)."""
-    tiny = 1e-300
-    b, c = builder.local(float64, x + 1 - a), builder.local(float64, 1 / tiny)
-    d, h, n = builder.local(float64, 1 / (x + 1 - a)), builder.local(float64, 0), builder.local(float64, 0)
-    h.set(d.get())
-    step = builder.local(float64, 0)
-    with builder.repeat_while((magnitude(step.get() - 1) > epsilon * 2) & (n.get() < _MOST_TERMS)):
-        n.set(n.get() + 1)
-        b.set(b.get() + 2)
-        factor = builder.local(float64, n.get() * (a - n.get()))
-        lower_part = builder.local(float64, factor.get() * d.get() + b.get())
-        d.set(1 / where(lower_part.get().eq(0), tiny, lower_part.get()))
-        upper_part = builder.local(float64, b.get() + factor.get() / c.get())
-        c.set(where(upper_part.get().eq(0), tiny, upper_part.get()))
-        step.set(c.get() * d.get())
-        h.set(h.get() * step.get())
-    value = _prefactor(builder, a, x) * a * h.get()
-    result.set(value if upper else 1 - value)
+def _fraction(builder: Builder, a: Expr, x: Expr, epsilon: float) -> Expr:
+    """x times Legendre's continued fraction 1 / (b_0 + a_1 / (b_1 + ...)) of the upper function (NIST 8.9.2).
+
+    Numerators and denominators of its convergents by their recurrence, over x.
+    """
+    unit = 1 / x
+    first = (x + 1 - a) * unit
+    above, before = builder.local(float64, 1), builder.local(float64, 0)
+    below, below_before = builder.local(float64, first), builder.local(float64, 1)
+    value, change = builder.local(float64, 1 / first), builder.local(float64, inf)
+    n = builder.local(float64, 0)
+    with builder.repeat_while((change.get() > value.get() * epsilon * 8) & (n.get() < _MOST_STEPS)):
+        p, q, r, s, count = above.get(), before.get(), below.get(), below_before.get(), n.get()
+        for k in range(1, _AT_ONCE + 1):
+            m = count + float(k)
+            weight, factor = (m * unit) * ((a - m) * unit), multiply_add(m, 2 * unit, first)
+            p, q = multiply_add(factor, p, weight * q), p
+            r, s = multiply_add(factor, r, weight * s), r
+        ratio = builder.local(float64, p / r).get()
+        pairs = (above, p), (before, q), (below, r), (below_before, s), (n, count + float(_AT_ONCE))
+        _set_all(builder, (*pairs, (change, magnitude(ratio - value.get())), (value, ratio)))
+    return value.get()
 
 
 def _incomplete(upper: bool) -> Callable[..., Expr]:
@@ -203,20 +221,26 @@ def _incomplete(upper: bool) -> Callable[..., Expr]:
         a, x = a.cast(float64), x.cast(float64)
         result = builder.local(float64, nan)
         is_proper = (a > 0) & (x > 0) & (a < inf) & (x < inf)
-        with builder.when(is_proper & (a > 20) & (magnitude(x - a) < a * 0.28)):
+        is_near = (a > 20) & (magnitude(x - a) < a * 0.28)
+        is_small = (x <= 1.1) & (a < 1)
+        # 1 minus the lower function is right where that is not near 1; in single precision, up to 1 - 2^-16
+        end = a
+        if dtype is float32:
+            far = multiply_add(math.sqrt(a), 4, a + 4)
+            end, epsilon = (select(a < 1, a, far), epsilon * 2.0**-16) if upper else (far, epsilon)
+        with builder.when(is_proper & is_near):
             result.set(_uniform(a, x, upper))
-        with builder.otherwise():
-            is_small = (x <= 1.1) | (x < a)
+        if upper:
             with builder.when(is_proper & is_small):
-                if upper:
-                    with builder.when((x <= 1.1) & (a < 1)):
-                        _small_series(builder, a, x, result, epsilon)
-                    with builder.otherwise():
-                        _series(builder, a, x, result, upper, epsilon)
-                else:
-                    _series(builder, a, x, result, upper, epsilon)
-            with builder.when(is_proper & ~is_small):
-                _fraction(builder, a, x, result, upper, epsilon)
+                _small_series(builder, a, x, result, epsilon)
+        with builder.when(is_proper & ~is_near & ~is_small if upper else is_proper & ~is_near):
+            factor = builder.local(float64, _prefactor(builder, a, x)).get()
+            with builder.when((x <= 1.1) | (x < end)):
+                lower = factor * _series(builder, a, x, epsilon)
+                result.set(1 - lower if upper else lower)
+            with builder.otherwise():
+                beyond = factor * (a / x) * _fraction(builder, a, x, epsilon)
+                result.set(beyond if upper else 1 - beyond)
         full, empty = (0.0, 1.0) if upper else (1.0, 0.0)
         # at the edges: x = 0 or infinite a give no mass below x, a = 0 or infinite x all of it
         nothing = ((a > 0) & x.eq(0)) | (a.eq(inf) & (x >= 0) & (x < inf))

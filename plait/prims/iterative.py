@@ -1,4 +1,4 @@
-"""Functions of elements that iterate until they are done: each element in a loop of its own, elements in parallel."""
+"""Functions of elements that iterate until they are done: in vector lanes, until those of a vector are."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def _rule(name: str, dtypes: Sequence[DType]) -> Callable[..., Aval]:
 
 
 def _each(body: Callable[..., Expr], flops: int) -> Callable[[Site], None]:
-    """Make the lowering that computes `body(builder, *elements, **params)` for one element after the other."""
+    """Make the lowering that computes `body(builder, *elements, **params)` for each element, in vector lanes."""
 
     def lower(site: Site) -> None:
         shape = site.out_shape
-        with site.builder.parallel(product(shape), grain=grain(flops)) as position:
+        with site.builder.parallel(product(shape), "vector", grain(flops)) as position:
             index = site.unflatten(position, shape)
             values = [site.read(k, index) for k in range(len(site.ins))]
             site.write(index, body(site.builder, *values, **site.params))

@@ -19,6 +19,7 @@ from plait.core.errors import ShapeError, message
 from plait.core.graph import Node, constant
 from plait.core.primitive import Domain, P, Primitive, Waived
 from plait.prims import lapack
+from plait.prims.blocked import is_medium
 from plait.prims.matrices import (
     FIELDS,
     SHARD,
@@ -138,11 +139,13 @@ def _lu_shapes(b: Any, m: Any, n: Any, what: str | None) -> Any:
 
 
 def _choose_lu(node: Node) -> list[Node]:
-    """One kernel for a batch of small real matrices, LAPACK for others."""
+    """One kernel for real matrices up to some size, LAPACK for others."""
     (x,), what = node.inputs, node.params["what"]
-    small = is_small(x)
-    found = P.lu_small(x) if small else P.lu_lapack(x, what=what)
-    return checked([found[k] for k in range(4)], P.check_regular(found[3], what=what) if small and what else None)
+    if not is_small(x) and not is_medium(x):
+        found = P.lu_lapack(x, what=what)
+        return [found[k] for k in range(4)]
+    found = P.lu_small(x) if is_small(x) else P.lu_blocked(x)
+    return checked([found[k] for k in range(4)], P.check_regular(found[3], what=what) if what else None)
 
 
 lu = Primitive(

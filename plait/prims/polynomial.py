@@ -52,10 +52,12 @@ def _polynomial(builder: Builder, x: Expr, n: Expr, *, family: str) -> Expr:
     x, degree = x.cast(float64), n.cast(int64)
     before, value = builder.local(float64, 1), builder.local(float64, rule.first(x))
     is_high = (degree > _HIGH) & (magnitude(x) < 1) if rule.closed else const(False, (degree > 0).dtype)
-    with builder.loop(1, select(is_high, const(1, int64), degree)) as k:
-        following = builder.local(float64, rule.following(x, k.cast(float64), value.get(), before.get()))
+    k, last = builder.local(float64, 1), select(is_high, const(1, int64), degree).cast(float64)
+    with builder.repeat_while(k.get() < last):
+        following = builder.local(float64, rule.following(x, k.get(), value.get(), before.get()))
         before.set(value.get())
         value.set(following.get())
+        k.set(k.get() + 1)
     if rule.closed:
         with builder.when(is_high):
             value.set(rule.closed(degree.cast(float64), math.acos(x)))

@@ -1,8 +1,9 @@
-"""Cumulative functions along an axis: one serial pass over each line or segment of a line, these in parallel."""
+"""Cumulative functions along an axis: one pass over each line or segment of a line, these in parallel."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from plait.core.aval import Aval
@@ -12,7 +13,7 @@ from plait.core.graph import Node, full
 from plait.core.primitive import Domain, P, Primitive
 from plait.ir import complex as complex_math, math
 from plait.ir.complex import Complex
-from plait.ir.loop import Expr, Index, binary, const, select
+from plait.ir.loop import Expr, Index, Value, binary, const, select
 from plait.prims.lines import (
     Carry,
     Site,
@@ -34,8 +35,9 @@ from plait.prims.rules import NOT_LINEAR, check_dtype, check_same_dtype, draw
 
 REALS = INTEGERS + FLOATS
 LOG2 = 0.6931471805599453
-SEGMENTS = 128  # of a long line
+SEGMENTS = 128  # of a long line, if a step is slow; and lines that need not be cut
 _LONG = 8192  # elements of a line that is cut
+_SEGMENT = 16384  # elements of a segment, if a step is fast
 _LANES = 16  # segments, or lines, that are computed together
 
 
@@ -69,28 +71,82 @@ def _serial(start: Callable[[DType], Any], step: Step) -> Callable[[Site], None]
     return lower
 
 
-def _associative(start: Callable[[DType], Any], combine: Callable[[Any, Any], Any], slow: bool) -> Any:
-    """Make the lowering of `y[t] = combine(y[t - 1], x[t])`, where `combine` is associative.
+def _associative(start: Callable[[DType], Any], combine: Callable[[Any, Any], Any]) -> Callable[[Site], None]:
+    """Make the lowering of `y[t] = combine(y[t - 1], x[t])`, where `combine` is associative, and slow.
 
-    Few long lines are cut into segments that are computed side by side, where a serial pass would wait for each result
-    before the next; so are lines of their own if a step is `slow`.
+    Lines of the last axis are in vector lanes. Few long ones are cut into segments that are computed side by side.
     """
     serial = _serial(start, lambda first, y, x: combine(y, x))
 
     def lower(site: Site) -> None:
-        shape, axis = site.shape(0), site.params["axis"]
-        *others, length = shape
-        count = product(others)
-        is_last = axis == len(shape) - 1 and not site.dtype(0).is_complex
-        if is_last and isinstance(length, int) and length >= _LONG and isinstance(count, int) and count < SEGMENTS:
+        *others, length = site.shape(0)
+        if site.params["axis"] < len(others) or site.dtype(0).is_complex:
+            serial(site)
+        elif _is_long(others, length):
             size = -(-length // SEGMENTS) | 1  # odd: a power of two puts all segments at the same places of the caches
             _segmented(site, start, combine, size, -(-length // size))
-        elif is_last and slow:
-            _segmented(site, start, combine, length, 1)
         else:
-            serial(site)
+            _segmented(site, start, combine, length, 1)
 
     return lower
+
+
+def _is_long(others: Sequence[Index], length: Index) -> bool:
+    """Whether lines are worth cutting, and too few for every thread to have one."""
+    count = product(others)
+    return isinstance(length, int) and length >= _LONG and isinstance(count, int) and count < SEGMENTS
+
+
+def _scan(op: str, start: Callable[[DType], Any]) -> Callable[[Site], None]:
+    """Make the lowering of `y[t] = op(y[t - 1], x[t])` for an operation of accumulators."""
+
+    def combine(y: Any, x: Any) -> Any:
+        return binary(op, y, x) if isinstance(y, Expr) else y * x if op == "mul" else y + x
+
+    serial = _serial(start, lambda first, y, x: combine(y, x))
+
+    def lower(site: Site) -> None:
+        *others, length = site.shape(0)
+        if site.params["axis"] < len(others) or site.dtype(0).is_complex:
+            serial(site)
+        elif _is_long(others, length) and length > _SEGMENT:
+            _scan_lines(site, op, start(site.dtype(0)), _SEGMENT, -(-length // _SEGMENT))
+        else:
+            _scan_lines(site, op, start(site.dtype(0)), length, 1)
+
+    return lower
+
+
+def _scan_lines(site: Site, op: str, nothing: Value, size: Index, segments: int) -> None:
+    """Scan lines along vector lanes; of several segments the totals first, then from the totals before each."""
+    builder, dtype = site.builder, site.dtype(0).compute
+    *others, length = site.shape(0)
+    count = product(others) * segments
+    totals = builder.workspace(dtype, count) if segments > 1 else None
+
+    @contextmanager
+    def along(segment: Expr) -> Iterator[list[Index]]:
+        low = segment % segments * size
+        with builder.vector(low, smaller(low + size, length) if segments > 1 else length) as t:
+            place = length - 1 - t if site.params.get("reverse") else t
+            yield [*site.unflatten(segment // segments, others), place]
+
+    if totals is not None:
+        with builder.parallel(count, grain=grain(size)) as segment:
+            total = builder.accumulator(op, dtype, nothing)
+            with along(segment) as index:
+                total.add(site.read(0, index))
+            builder.store(totals, segment, total.get())
+        with builder.parallel(product(others)) as row:
+            total = builder.accumulator(op, dtype, nothing)
+            with builder.loop(row * segments, (row + 1) * segments) as segment:
+                before = builder.local(dtype, total.get())
+                total.add(builder.load(totals, segment))
+                builder.store(totals, segment, before.get())
+    with builder.parallel(count, grain=grain(size)) as segment:
+        total = builder.accumulator(op, dtype, nothing if totals is None else builder.load(totals, segment))
+        with along(segment) as index:
+            site.write(index, total.scan(site.read(0, index)))
 
 
 def _segmented(
@@ -254,18 +310,18 @@ def _cumulative(
 cumsum = _cumulative(
     "cumsum",
     REALS + COMPLEXES,
-    _associative(lambda dtype: 0, lambda y, x: y + x, False),
+    _scan("add", lambda dtype: 0),
     _sum_jvp,
     transpose=_sum_transpose,
 )
 cumprod = _cumulative(
-    "cumprod", REALS + COMPLEXES, _associative(lambda dtype: 1, lambda y, x: y * x, False), _prod_jvp,
+    "cumprod", REALS + COMPLEXES, _scan("mul", lambda dtype: 1), _prod_jvp,
     sample=_sample(low=-1.5, high=1.5),
 )  # fmt: skip
-cummax = _cumulative("cummax", REALS, _associative(lowest, lambda y, x: binary("max", y, x), True), _extreme_jvp)
-cummin = _cumulative("cummin", REALS, _associative(highest, lambda y, x: binary("min", y, x), True), _extreme_jvp)
+cummax = _cumulative("cummax", REALS, _scan("max", lowest), _extreme_jvp)
+cummin = _cumulative("cummin", REALS, _scan("min", highest), _extreme_jvp)
 cumlogsumexp = _cumulative(
-    "cumlogsumexp", FLOATS + COMPLEXES, _associative(lambda dtype: -float("inf"), _logaddexp, True), _logsumexp_jvp,
+    "cumlogsumexp", FLOATS + COMPLEXES, _associative(lambda dtype: -float("inf"), _logaddexp), _logsumexp_jvp,
     flops=30,
 )  # fmt: skip
 # y[t] = a[t] y[t - 1] + b[t], y[0] = b[0]

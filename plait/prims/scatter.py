@@ -12,7 +12,7 @@ from plait.core.errors import InternalError, ShapeError, message
 from plait.core.graph import Node, constant, full
 from plait.core.primitive import Domain, P, Primitive, Waived
 from plait.ir.complex import Complex
-from plait.ir.loop import Buffer, Expr, Index, Value, binary, const, is_const
+from plait.ir.loop import Buffer, Expr, Index, Value, binary, const, is_const, select
 from plait.prims.index import (
     MOVABLE,
     Sample,
@@ -32,6 +32,8 @@ from plait.prims.rules import AxisMap, byte_count, check_dtype, check_same_dtype
 NUMBERS = (*INTEGERS, *FLOATS, *COMPLEXES)
 _COLUMNS = 64  # elements of an update that one task of a scatter adds; all tasks read all indices
 _NEIGHBOURS = 128  # updates of elements of their own that one task applies side by side
+_AHEAD = 128  # updates whose places are computed together,
+_ARITHMETIC = 6  # if that takes more operations than these
 _PART, _PARTS = 32768, 16  # the least number of elements in a part of the updates, and the most parts
 
 
@@ -83,7 +85,7 @@ def _scatter_lower(combine: Combine | None, neutral: Callable[[DType], Value] | 
         with rows(site, copies) as index:
             value = site.read(0, index) if neutral is None or parts == 1 else number(neutral(wide), wide)
             _store(site, target, site.flat(index, copies), value)
-        _apply_updates(site, target, combine, parts)
+        (_apply_ahead if _is_worth_lanes(site) else _apply_updates)(site, target, combine, parts)
         if target is output:
             return
         with rows(site, shape, parts) as index:
@@ -154,6 +156,41 @@ def _apply_updates(site: Site, target: Buffer, combine: Combine | None, parts: i
                     each([*at[:-1], low + column], at_rest)
             else:
                 each(at, at_rest)
+
+
+def _is_worth_lanes(site: Site) -> bool:
+    """Whether updates are single elements whose places take some arithmetic."""
+    if len(site.params["axes"]) < len(site.out_shape) or _owned(site):
+        return False
+    at = [0] * len(site.shape(2))
+    pending, seen = [const(site.read(k, at)) for k in range(2, len(site.ins))], set()
+    while pending:
+        value = pending.pop()
+        if value.args and value not in seen:
+            seen.add(value)
+            pending.extend(value.args)
+    return len(seen) > _ARITHMETIC
+
+
+def _apply_ahead(site: Site, target: Buffer, combine: Combine | None, parts: int) -> None:
+    """Apply updates of one element each, in order; where they go is computed some ahead, in vector lanes."""
+    builder, axes, shape, count = site.builder, site.params["axes"], site.out_shape, site.shape(2)
+    total, sizes = product(count), [shape[a] for a in axes]
+    size = (total + (parts - 1)) // parts
+    with builder.parallel(parts) as part:
+        places, end = builder.stack(int64, _AHEAD), smaller(part * size + size, total)
+        with builder.loop(part * size, end, _AHEAD) as first:
+            last = smaller(first + _AHEAD, end)
+            with builder.vector(first, last) as n:
+                found = [const(site.read(2 + k, site.unflatten(n, count))) for k in range(len(axes))]
+                flat = const(site.flat(place_at(axes, found, []), shape))
+                builder.store(places, n - first, select(is_inside(found, sizes), flat, const(-1)))
+            with builder.loop(first, last) as n:
+                place = builder.local(int64, builder.load(places, n - first)).get()
+                with builder.when(place >= 0):
+                    at = part * product(shape) + place
+                    value = site.read(1, site.unflatten(n, count))
+                    _store(site, target, at, value if combine is None else combine(_load(site, target, at), value))
 
 
 def _position(site: Site, operand: int, at: list[Index]) -> Expr:

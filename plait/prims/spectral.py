@@ -17,6 +17,7 @@ from plait.core.dtype import DType, int32, int64
 from plait.core.graph import Node, constant
 from plait.core.primitive import Domain, P, Primitive, Waived
 from plait.prims import lapack
+from plait.prims.blocked import is_medium
 from plait.prims.linalg import rows_in_order
 from plait.prims.matrices import (
     FIELDS,
@@ -107,19 +108,25 @@ def _trace_of_product(a: Node, b: Node) -> Node:
     return P.reduce_sum(swapped(a) * b, axes=(a.ndim - 2, a.ndim - 1))
 
 
-def _factors(x: Node) -> tuple[Node, Node]:
-    """The diagonal of U, and where rows were exchanged, of a batch of small real matrices."""
-    found = P.lu_small(x)
+def _factors(x: Node) -> tuple[Node, Node] | None:
+    """The diagonal of U, and where rows were exchanged, of real matrices for which there is a kernel."""
+    if not is_small(x) and not is_medium(x):
+        return None
+    found = P.lu_small(x) if is_small(x) else P.lu_blocked(x)
+    n, outer = x.shape[-1], x.shape[:-2]
+    flat = P.reshape(found[0], shape=(*outer, n * n))
+    one, zero = (1,) * len(outer), (0,) * len(outer)
+    on = P.slice(flat, starts=(*zero, 0), limits=flat.shape, strides=(*one, n + 1))
     place = P.iota(dtype=int32, shape=found[1].shape, axis=x.ndim - 2) + constant(1, int32)
-    return diagonal(found[0]), P.ne(found[1], place)
+    return on, P.ne(found[1], place)
 
 
 def _det_lower(node: Node) -> Node:
-    """Small matrices: from the factors of one kernel, LAPACK for others."""
-    x = node.inputs[0]
-    if not is_small(x):
+    """From the factors of a kernel, or by LAPACK."""
+    (x,), factors = node.inputs, _factors(node.inputs[0])
+    if factors is None:
         return P.det_lapack(x)
-    on, exchanged = _factors(x)
+    on, exchanged = factors
     return P.reduce_prod(where(exchanged, -on, on), axes=(x.ndim - 2,))
 
 
@@ -184,12 +191,12 @@ def _slogdet_jvp(node: Node, tangents: Sequence[Any]) -> list[Any]:
 
 
 def _slogdet_lower(node: Node) -> list[Node]:
-    """Small matrices: from the factors of one kernel, LAPACK for others."""
-    x = node.inputs[0]
-    if not is_small(x):
+    """From the factors of a kernel, or by LAPACK."""
+    (x,), factors = node.inputs, _factors(node.inputs[0])
+    if factors is None:
         found = P.slogdet_lapack(x)
         return [found[0], found[1]]
-    (on, exchanged), last = _factors(x), x.ndim - 2
+    (on, exchanged), last = factors, x.ndim - 2
     sign = where(exchanged, -P.sign(on), P.sign(on))
     return [P.reduce_prod(sign, axes=(last,)), P.reduce_sum(P.log(P.abs(on)), axes=(last,))]
 

@@ -19,7 +19,8 @@ from plait.tensor.control import scan, while_loop
 from plait.tensor.shaping import new_shape
 from plait.tensor.tensor import Tensor
 
-_SMALL = 10.0  # expected counts below this are drawn by inversion
+_SMALL = 30.0  # expected counts below this are drawn by inversion
+_STEPS = 16  # counts that are tried at a time
 
 
 def _count(x: Tensor, dtype: Any, name: str) -> Tensor:
@@ -34,16 +35,18 @@ def _inverted(key: Any, first: Tensor, ratio: Any) -> Tensor:
     drawn = uniform(key, first.shape, float64)
 
     def step(state: Any) -> Any:
-        k, probability, total = state
-        is_above = drawn >= total
-        k = where(is_above, k + 1, k)
-        probability = where(is_above, probability * ratio(k), probability)
-        return k, probability, where(is_above, total + probability, total)
+        k, count, probability, total = state
+        for _ in range(_STEPS):  # memory is passed over once for all
+            count = where(drawn >= total, count + 1, count)
+            k = k + 1
+            probability = probability * ratio(k)
+            total = total + probability
+        return k, count, probability, total
 
     def is_open(state: Any) -> Tensor:
-        return any((drawn >= state[2]) & (state[1] > 0))
+        return any((drawn >= state[3]) & (state[2] > 0))
 
-    return while_loop(is_open, step, (first * 0, first, first))[0]
+    return while_loop(is_open, step, (asarray(0.0, float64), first * 0, first, first))[1]
 
 
 def _transformed(key: Any, b: Tensor, a: Tensor, centre: Tensor, low: Tensor, scale: Tensor, bound: Any) -> Any:

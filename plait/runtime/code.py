@@ -55,11 +55,12 @@ def evaluate_size(size: Any, scalars: dict[str, int]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class LoadedKernel:
-    """A kernel ready to run: (address, extent, grain) of its functions, and the bytes of its workspaces."""
+    """A kernel ready to run: (address, extent, grain) of its functions, the bytes of its workspaces, and its rounds."""
 
     functions: tuple[tuple[int, Any, int], ...]
     scalars: tuple[str, ...]
     workspaces: tuple[Any, ...]
+    rounds: Any
 
 
 @dataclass(slots=True)
@@ -120,6 +121,7 @@ def _describe(kernel: Kernel) -> dict[str, Any]:
     return {
         "functions": [[f.name, _encode(f.extent), f.grain] for f in kernel.functions],
         "scalars": kernel.functions[0].scalars if kernel.functions else [],
+        "rounds": _encode(kernel.rounds),
         "workspaces": [["mul", _encode(w.size), w.dtype.itemsize] for w in kernel.workspaces],
     }
 
@@ -130,4 +132,4 @@ def _load(stored: bytes) -> LoadedKernel:
     names = [name for name, _, _ in header["functions"]]
     addresses = load(stored[4 + size :], names) if names else {}
     functions = tuple((addresses[name], extent, grain) for name, extent, grain in header["functions"])
-    return LoadedKernel(functions, tuple(header["scalars"]), tuple(header["workspaces"]))
+    return LoadedKernel(functions, tuple(header["scalars"]), tuple(header["workspaces"]), header["rounds"])

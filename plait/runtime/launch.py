@@ -64,10 +64,12 @@ class Executable:
         for step, kernel in zip(plan.steps, loaded, strict=True):
             if isinstance(step, Launch):
                 assert kernel is not None
-                scalars = [step.scalars[name] for name in kernel.scalars]
                 arguments = [slot(v) for v in [*step.values, *step.workspaces]]
-                for address, extent, grain in kernel.functions:
-                    builder.kernel(address, arguments, scalars, evaluate_size(extent, step.scalars), grain)
+                for number in range(evaluate_size(kernel.rounds, step.scalars)):
+                    named = {**step.scalars, "round": number}
+                    scalars = [named[name] for name in kernel.scalars]
+                    for address, extent, grain in kernel.functions:
+                        builder.kernel(address, arguments, scalars, evaluate_size(extent, named), grain)
             elif isinstance(step, Label):
                 builder.place(labels[step])
             elif isinstance(step, Jump):

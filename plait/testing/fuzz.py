@@ -28,7 +28,7 @@ import plait.prims  # noqa: F401 - registers every primitive
 from plait.compiler.kernels import Source
 from plait.compiler.pipeline import Jump, Label, Launch, Plan, Value, compile_nodes
 from plait.core.errors import GradientError
-from plait.ir.loop import Accumulate, Buffer, Kernel, walk
+from plait.ir.loop import Accumulate, Buffer, Kernel, Scan, walk
 from plait.runtime.buffer import from_numpy, to_numpy
 from plait.runtime.code import evaluate_size, load_kernel, target
 from plait.runtime.launch import Executable
@@ -272,7 +272,7 @@ def _run_native(step: Launch, memory: Memory) -> None:
 def _accumulates(kernel: Kernel) -> bool:
     """Whether the order of sums or products is free."""
     return any(
-        isinstance(s, Accumulate) and s.accumulator.op in ("add", "mul") and s.accumulator.dtype.is_floating
+        isinstance(s, (Accumulate, Scan)) and s.accumulator.op in ("add", "mul") and s.accumulator.dtype.is_floating
         for f in kernel.functions
         for s in walk(f.body)
     )

@@ -28,6 +28,7 @@ from plait.ir.loop import (
     If,
     Kernel,
     Local,
+    Scan,
     Statement,
     Store,
     Variable,
@@ -166,6 +167,9 @@ class Lanes:
             frame.variables[s.local] = np.broadcast_to(self.value(s.value, frame), frame.mask.shape)
         elif isinstance(s, Assign):
             self.assign(s.local, self.value(s.value, frame), frame)
+        elif isinstance(s, Scan):
+            self.guarded(Accumulate(s.accumulator, s.value, None), frame)
+            frame.variables[s.local] = frame.variables[s.accumulator]
         elif isinstance(s, Allocate):
             count = int(frame.task.max()) + 1
             assert isinstance(s.buffer.size, int)
@@ -229,13 +233,18 @@ class Lanes:
         for t in s.body:
             if isinstance(t, Accumulate) and t.accumulator in before:
                 self.combine(t, frame, inner, count)
+            elif isinstance(t, Scan):
+                found = self.combine(Accumulate(t.accumulator, t.value, None), frame, inner, count)
+                inner.variables[t.local] = np.stack(found, axis=1).reshape(-1)
             else:
                 self.statement(t, inner)
         for local, old in before.items():
             if inner.variables[local] is not old:
                 raise InternalError(f"loop IR: a vector loop assigns {local!r}, which lives outside")
 
-    def combine(self, s: Accumulate, outer: _Frame, inner: _Frame, count: int) -> None:
+    def combine(self, s: Accumulate, outer: _Frame, inner: _Frame, count: int) -> list[Array]:
+        """Add to an accumulator outside the loop, in order; returns its values."""
+        found = []
         held = inner.mask if s.guard is None else inner.mask & self.value(s.guard, inner)
         value = np.broadcast_to(self.value(s.value, inner, held), held.shape).reshape(-1, count)
         held = held.reshape(-1, count)
@@ -243,7 +252,9 @@ class Lanes:
         for k in range(count):
             combined = np.asarray(_OPERATIONS[s.accumulator.op](dtype, total, value[:, k]), dtype.numpy)
             total = np.where(held[:, k], combined, total)
+            found.append(total)
         outer.variables[s.accumulator] = total
+        return found
 
     def guarded(self, s: Accumulate | Store, frame: _Frame) -> None:
         held = frame.mask

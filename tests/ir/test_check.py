@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from plait.core.dtype import bool_, complex64, float32, float64, int32, int64
+from plait.core.dtype import complex64, float32, float64, int32, int64
 from plait.core.errors import InternalError
 from plait.ir.build import Builder
 from plait.ir.check import check
@@ -36,11 +36,6 @@ def test_a_right_kernel_passes():
     check(build(write))
 
 
-def varying_if(b, x, y, i):
-    with b.when(i > 3):
-        b.store(y, i, 0.0)
-
-
 def varying_bound(b, x, y, i):
     with b.loop(0, i):
         b.store(y, i, 0.0)
@@ -49,11 +44,6 @@ def varying_bound(b, x, y, i):
 def nested_vectors(b, x, y, i):
     with b.vector(0, 4) as j:
         b.store(y, i + j, 0.0)
-
-
-def while_in_lanes(b, x, y, i):
-    with b.repeat_while(const(False, bool_)):
-        b.store(y, i, 0.0)
 
 
 def unrolled_without_bounds(b, x, y, i):
@@ -73,6 +63,22 @@ def partial_accumulator(b, x, y, i):
     with b.vector(0, 9) as j:
         a.add(b.load(x, j))
         b.store(y, j, a.get())
+
+
+def scanned_and_added(b, x, y, i):
+    a = b.accumulator("add", float32, 0.0)
+    with b.vector(0, 9) as j:
+        a.add(a.scan(b.load(x, j)))
+
+
+def deep_scan(b, x, y, i):
+    a = b.accumulator("add", float32, 0.0)
+    with b.vector(0, 9) as j, b.loop(0, 3):
+        a.scan(b.load(x, j))
+
+
+def scan_of_a_lane(b, x, y, i):
+    b.store(y, i, b.accumulator("add", float32, 0.0).scan(b.load(x, i)))
 
 
 def out_of_scope(b, x, y, i):
@@ -114,13 +120,14 @@ def float_shift(b, x, y, i):
 
 
 WRONG = [
-    (varying_if, "vector", "differs between the lanes"),
     (varying_bound, "vector", "differs between the lanes"),
     (nested_vectors, "vector", "a vector loop inside a vector loop"),
-    (while_in_lanes, "vector", "a while inside a vector loop"),
     (unrolled_without_bounds, "", "constant bounds"),
     (outer_assignment, "", "assigned inside a vector loop"),
     (partial_accumulator, "", "read inside the vector loop that adds to it"),
+    (scanned_and_added, "", "scanned and added to"),
+    (deep_scan, "", "a scan below a statement"),
+    (scan_of_a_lane, "vector", "a scan of each lane"),
     (out_of_scope, "", "outside its scope"),
     (local_out_of_scope, "", "outside its scope"),
     (declared_twice, "", "declared twice"),

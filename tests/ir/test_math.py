@@ -9,6 +9,7 @@ from evaluating import Compiled, samples, specials, ulp_error
 from plait.core.dtype import float32, float64, int8, int32, int64, uint8
 from plait.ir import math
 from plait.ir.coefficients import SIN
+from plait.ir.machine import writing_for
 
 scipy_special = pytest.importorskip("scipy.special")
 FLOATS = pytest.mark.parametrize("dtype", (float32, float64), ids=lambda d: d.name)
@@ -100,6 +101,21 @@ def test_against_scipy_in_float32(name):
         x = x[~((x <= 0) & (x == np.rint(x)))]
     (got,) = compiled(name, float32)(x)
     check(name, float32, got, SCIPY[name](wide(x)), (x,), slack=0.1)
+
+
+@FLOATS
+@pytest.mark.parametrize("name", ("tanh", "erf", "erfc"))
+def test_without_lookups(name, dtype):
+    """The ways to compute where tables are slow."""
+    with writing_for(lookups=False):
+        function = Compiled(lambda x: (getattr(math, name)(x),), dtype, 1)
+        x = samples(dtype.numpy, SIZE)
+        assert same(function.interpreted(x[:200])[0], function(x[:200])[0]).all()
+    if dtype is float32:
+        check(name, dtype, function(x)[0], {**NUMPY, **SCIPY}[name](wide(x)), (x,), slack=0.1)
+    else:
+        x = x[np.abs(x) < 6]
+        np.testing.assert_allclose(function(x)[0], {**NUMPY, **SCIPY}[name](x), rtol=6e-15)
 
 
 @pytest.mark.parametrize("name", SCIPY)

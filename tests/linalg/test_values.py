@@ -173,3 +173,31 @@ def test_low_rank():
             close(u * s[..., None, :] @ v.mT, x)
         u, s, v = plait.pca_lowrank(plait.tensor(x), q=4)
         close(u * s[..., None, :] @ v.mT, x - x.mean(-2, keepdims=True))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [(65, 65), (96, 96), (2, 3, 70, 70), (1, 131, 131)])
+@pytest.mark.parametrize("compiled", [False, True])
+def test_factors_by_blocks(dtype, shape, compiled):
+    x = general(shape, dtype)
+    call = plait.jit if compiled else lambda f: f
+    f = call(L.lu)(plait.tensor(x))
+    close(f.P @ f.L @ f.U, x, dtype, 10)
+    packed, pivots = call(L.lu_factor)(plait.tensor(x))
+    for k, one in enumerate(x.reshape(-1, *shape[-2:])):
+        want, places = scipy.linalg.lu_factor(one.astype("float64"))
+        close(packed.reshape(-1, *shape[-2:])[k], want, dtype, 100)
+        assert np.array_equal(pivots.reshape(-1, shape[-1])[k].numpy() - 1, places)
+    sign, log = np.linalg.slogdet(x.astype("float64"))
+    found = call(L.slogdet)(plait.tensor(x))
+    close(found.sign, sign, dtype)
+    close(found.logabsdet, log, dtype, 10)
+
+
+def test_singular_matrices_by_blocks():
+    x = general((100, 100))
+    x[:, 50] = 0
+    assert L.det(plait.tensor(x)).item() == 0
+    assert L.lu_factor_ex(plait.tensor(x)).info.item() == 51
+    x[3, 7] = np.nan
+    assert np.isnan(L.det(plait.tensor(x)).item())

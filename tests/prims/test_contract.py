@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -34,15 +36,17 @@ def test_values_follow_the_oracle(dtype) -> None:
 
 @pytest.mark.parametrize("dtype", [float32, float64], ids=str)
 def test_packed_values_follow_the_oracle(dtype, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(contract, "_SMALL", 0)
+    for limit in ("_SMALL", "_DEPTH"):
+        monkeypatch.setattr(contract, limit, 0)
     check_values("dot_general", dtype, (0, 1, 5))
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize(
-    "sizes", [(37, 53, 71), (128, 96, 320), (5, 700, 301), (600, 9, 40), (3, 530, 65), (70, 1, 300)]
-)
-def test_matrix_products(layout: str, sizes: tuple[int, int, int]) -> None:
+@pytest.mark.parametrize("sizes", SIZES)
+@pytest.mark.parametrize("packed", [False, True])
+def test_matrix_products(layout: str, sizes: tuple[int, int, int], packed: bool, monkeypatch: Any) -> None:
+    monkeypatch.setattr(contract, "_DEPTH", 0 if packed else 4096)
+    monkeypatch.setattr(contract, "_STRIDED", 1 << 30)
     random = np.random.default_rng(0)
     m, n, k = sizes
     a = random.standard_normal((m, k) if layout[0] == "n" else (k, m)).astype(np.float32)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from plait.compiler.llvm.lanes import Lanes, Plan, analyse, outer_accumulators, plan, postorder
-from plait.compiler.llvm.memory import NEAR, store_between, store_lanes, store_scalar
+from plait.compiler.llvm.memory import NEAR, TRUE, store_between, store_lanes, store_scalar
 from plait.compiler.llvm.operations import identity
 from plait.compiler.llvm.storage import storage_kind, to_storage
 from plait.compiler.llvm.text import Target, Value, integer, vector_literal
@@ -25,6 +25,7 @@ from plait.ir.loop import (
     Function,
     If,
     Local,
+    Scan,
     Statement,
     Store,
     Variable,
@@ -35,6 +36,7 @@ from plait.ir.loop import (
 
 _MAX_UNROLLED_VECTORS = 8
 _MAX_UNROLLED_SIZE = 512
+_MOST_COPIED = 96  # size of a body up to which whole vectors have a loop of their own, without a mask
 
 
 def emit(function: Function, target: Target) -> str:
@@ -62,7 +64,7 @@ class Emitter:
         self.banks: dict[Accumulator, dict[int, int]] = {}
         for s in walk(function.body):
             if isinstance(s, For) and s.mark == "vector":
-                chosen = self.plan(s.body)
+                chosen = self.plan(s.variable, s.body)
                 for accumulator in outer_accumulators(s.body) if chosen.width > 1 else ():
                     counts = self.banks.setdefault(accumulator, {})
                     counts[chosen.width] = max(counts.get(chosen.width, 1), chosen.unroll)
@@ -75,11 +77,11 @@ class Emitter:
         loop(f.variable, Value("%low", "i64"), Value("%high", "i64"), 1, f.body)
         return self.w.function(f.name)
 
-    def plan(self, body: list[Statement]) -> Plan:
+    def plan(self, variable: Variable, body: list[Statement]) -> Plan:
         """The plan of a vector loop, by its body."""
         found = self.plans.get(id(body))
         if found is None:
-            found = self.plans[id(body)] = plan(body, self.target)
+            found = self.plans[id(body)] = plan(variable, body, self.target)
         return found
 
     # statements
@@ -109,9 +111,11 @@ class Emitter:
         elif isinstance(s, Declare):
             self.declare(s.local, s.value)
         elif isinstance(s, Assign):
-            self.write(self.values.slots[s.local], self.values.value(s.value))
+            self.assign(self.values.slots[s.local], self.values.value(s.value))
         elif isinstance(s, Accumulate):
             self.guarded(s, functools.partial(self.accumulate, s))
+        elif isinstance(s, Scan):
+            self.scan(s)
         elif isinstance(s, Allocate):
             assert isinstance(s.buffer.size, int)
             if s.buffer not in self.values.memory:
@@ -184,6 +188,15 @@ class Emitter:
         """Assign to a slot."""
         self.w.line(f"store {self.w.widen(value, slot.lanes).typed}, ptr {slot.address.text}")
 
+    def assign(self, slot: Slot, value: Value) -> None:
+        """Assign to a slot in the lanes that are alive."""
+        lanes = self.values.lanes
+        if lanes is not None and not lanes.sure and lanes.mask is not None:
+            type_ = f"<{slot.lanes} x {value.kind}>"
+            old = self.w.read(value.kind, slot.lanes, f"load {type_}, ptr {slot.address.text}", self.w.depth)
+            value = self.w.select(lanes.mask, value, old)
+        self.write(slot, value)
+
     def accumulate(self, s: Accumulate) -> None:
         """Combine a value into an accumulator, lane by lane where it is shared by the lanes."""
         accumulator, slot = s.accumulator, self.values.slots[s.accumulator]
@@ -197,6 +210,29 @@ class Emitter:
         if self.values.lanes is not None and self.values.lanes.mask is not None:
             new = self.w.select(self.values.lanes.mask, new, old)
         self.w.line(f"store {new.typed}, ptr {address.text}")
+
+    def scan(self, s: Scan) -> None:
+        """Combine each lane with those before it, in steps of twice the distance, and all with what was before."""
+        accumulator, carry = s.accumulator, self.values.slots[s.accumulator].address
+        dtype, depth, lanes = accumulator.dtype, self.w.depth, self.values.lanes
+        value = self.values.value(s.value)
+        before = self.w.read(value.kind, 1, f"load {value.kind}, ptr {carry.text}", depth)
+        result = last = self.values.merge(accumulator, before, value) if lanes is None else value
+        if lanes is not None:
+            neutral = self.w.widen(identity(accumulator.op, dtype), lanes.width)
+            result = self.w.widen(value, lanes.width)
+            if lanes.mask is not None:
+                result = self.w.select(lanes.mask, result, neutral)
+            distance = 1
+            while distance < lanes.width:
+                picks = [lanes.width - 1 if k < distance else lanes.width + k - distance for k in range(lanes.width)]
+                result = self.values.merge(accumulator, self.w.shuffle(neutral, result, picks), result)
+                distance *= 2
+            end = self.w.define(value.kind, 1, f"extractelement {result.typed}, i64 {lanes.width - 1}", result.depth)
+            result, last = (self.values.merge(accumulator, before, v) for v in (result, end))
+        self.w.line(f"store {last.typed}, ptr {carry.text}")
+        slot = self.values.slots[s.local] = Slot(self.w.stack(result.type, dtype.itemsize * result.lanes), result.lanes)
+        self.write(slot, result)
 
     # control
     def loop(self, s: For) -> None:
@@ -230,13 +266,16 @@ class Emitter:
         self.counted(low, high, step, iteration, self.writes(body))
 
     def vector_loop(self, variable: Variable, low: Value, high: Value, step: int, body: list[Statement]) -> None:
-        """Emit a loop of whole vectors, then one masked vector (or more, if unrolled) for what is left."""
-        chosen = self.plan(body)
+        """Emit a loop of whole vectors, then one masked vector (or more, if unrolled) for what is left.
+
+        Of a big body there is one copy, with a mask.
+        """
+        chosen = self.plan(variable, body)
         width, unroll = chosen.width, chosen.unroll
         if width < 2:
             self.scalar_loop(variable, low, high, step, body)
             return
-        analysis, writes = analyse(variable, body), self.writes(body)
+        analysis, writes, is_big = analyse(variable, body), self.writes(body), chosen.size > _MOST_COPIED
 
         def vector(first: Value, bank: int, mask: Value | None = None) -> None:
             outer = self.values.lanes
@@ -263,7 +302,11 @@ class Emitter:
             else:
                 unroll = min(unroll, max(1, count // width))
                 whole = integer(low.constant + count // (width * unroll) * (width * unroll))
+                if is_big and whole.constant != high.constant:
+                    whole, unroll = low, 0
                 self.counted(low, whole, width * unroll, turn, writes)
+        elif is_big:
+            whole, unroll = low, 0
         else:
             count_value = self.w.call("smax", self.w.binary("sub", high, low), integer(0))
             whole = self.w.binary("add", low, self.w.binary("and", count_value, integer(-width * unroll)))
@@ -342,7 +385,8 @@ class Emitter:
         w, leave, scopes = self.w, self.w.label("end"), []
         condition = self.values.value(s.condition)
         if condition.lanes > 1:
-            raise InternalError(f"loop IR: the condition of an if ({s.condition.op}) varies between lanes")
+            self.branch_of_lanes(s, condition)
+            return
         for body in (s.body, s.orelse):
             w.open("branch", False, self.writes(body))
             self.block(body)
@@ -353,15 +397,38 @@ class Emitter:
             w.splice(scope)
         w.start_block(leave)
 
+    def branch_of_lanes(self, s: If, condition: Value) -> None:
+        """Emit an if statement whose condition differs between lanes: each part where it holds in some lane."""
+        opposite = self.w.binary("xor", condition, self.w.widen(TRUE, condition.lanes))
+        for chosen, body in ((condition, s.body), (opposite, s.orelse)):
+            if body:
+                mask = self.values.mask(chosen)
+                assert mask is not None
+                self.when(self.values.any_of(mask), functools.partial(self.block_under, mask, body), self.writes(body))
+
+    def block_under(self, mask: Value, body: list[Statement]) -> None:
+        """Emit statements for the lanes of a mask; what only they need is computed only there."""
+        lanes, floor = self.values.lanes, self.w.floor
+        assert lanes is not None
+        self.values.lanes, self.w.floor = lanes.under(mask), self.w.depth
+        self.block(body)
+        self.values.lanes, self.w.floor = lanes, floor
+
     def repeat(self, s: While) -> None:
-        """Emit a while loop."""
+        """Emit a while loop; where its condition differs between lanes, until it holds in none."""
         w, writes = self.w, self.writes(s.body)
         header = w.open("while", True, writes)
-        condition = self.values.value(s.condition)
+        condition, lanes = self.values.value(s.condition), self.values.lanes
+        if condition.lanes > 1:
+            mask = self.values.mask(condition)
+            assert lanes is not None
+            assert mask is not None
+            self.values.lanes, condition = lanes.under(mask), self.values.any_of(mask)
         body = w.open("do", False, writes)
         self.block(s.body)
         w.jump(header.first)
         w.close()
+        self.values.lanes = lanes
         leave = w.label("done")
         w.branch(condition, body.first, leave)
         w.splice(body)
@@ -392,6 +459,8 @@ def _written(body: Sequence[Statement]) -> frozenset[Local | Buffer]:
             names.add(s.local)
         elif isinstance(s, Accumulate):
             names.add(s.accumulator)
+        elif isinstance(s, Scan):
+            names |= {s.accumulator, s.local}
         elif isinstance(s, (Store, Allocate)):
             names.add(s.buffer)
     return frozenset(names)

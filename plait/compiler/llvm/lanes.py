@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from plait.compiler.llvm.text import Target, Value
-from plait.core.dtype import bool_, int64
+from plait.core.dtype import int64
 from plait.ir.loop import (
     Accumulate,
     Accumulator,
@@ -16,6 +16,7 @@ from plait.ir.loop import (
     For,
     If,
     Local,
+    Scan,
     Statement,
     Store,
     Variable,
@@ -119,7 +120,7 @@ class Lanes:
 
 def analyse(variable: Variable, body: Sequence[Statement]) -> Analysis:
     """Start the analysis of a vector loop."""
-    return Analysis(variable, {s.local for s in walk(body) if isinstance(s, Declare)})
+    return Analysis(variable, {s.local for s in walk(body) if isinstance(s, (Declare, Scan))})
 
 
 def outer_accumulators(body: Sequence[Statement]) -> set[Accumulator]:
@@ -128,11 +129,11 @@ def outer_accumulators(body: Sequence[Statement]) -> set[Accumulator]:
     return {s.accumulator for s in walk(body) if isinstance(s, Accumulate)} - inner
 
 
-def plan(body: Sequence[Statement], target: Target) -> Plan:
+def plan(variable: Variable, body: Sequence[Statement], target: Target) -> Plan:
     """Choose width and unrolling from the values a body computes; index arithmetic does not count."""
     order = postorder(root for s in walk(body) for root in _roots(s))
     index: set[Expr] = set()
-    itemsize, size = 4, 0
+    itemsize, size = max([s.value.dtype.itemsize for s in walk(body) if isinstance(s, (Store, Declare))], default=1), 0
     for e in order:
         if e.op in ("var", "scalar") or (
             e.dtype is int64 and e.op not in ("load", "local", "accumulator") and all(a in index for a in e.args)
@@ -140,7 +141,9 @@ def plan(body: Sequence[Statement], target: Target) -> Plan:
             index.add(e)
         elif e.op != "const":
             size += 1
-            itemsize = max(itemsize, e.dtype.itemsize if e.dtype is not bool_ else 4)
+            itemsize = max(itemsize, e.dtype.itemsize)
+    if itemsize < 4 and not _is_contiguous(variable, body, order):
+        itemsize = 4  # more lanes would be loaded one by one
     unroll = 1
     if outer_accumulators(body) and not any(isinstance(s, (For, While, If)) for s in body):
         # independent sums hide the latency of addition
@@ -149,9 +152,19 @@ def plan(body: Sequence[Statement], target: Target) -> Plan:
     return Plan(target.vector_bytes // itemsize, unroll, size, uses_stack)
 
 
+def _is_contiguous(variable: Variable, body: Sequence[Statement], values: Iterable[Expr]) -> bool:
+    """Whether all memory that a vector loop reads and writes lies side by side for its lanes, or is one element."""
+    analysis = analyse(variable, body)
+    steps = [analysis.stride(e.args[0]) for e in values if e.op == "load"]
+    steps += [analysis.stride(s.index) for s in walk(body) if isinstance(s, Store)]
+    return all(step is not None and step.op == "const" and abs(step.attr) <= 1 for step in steps)
+
+
 def _roots(s: Statement) -> tuple[Expr, ...]:
-    if isinstance(s, (Declare, Assign)):
+    if isinstance(s, (Declare, Assign, Scan)):
         return (s.value,)
+    if isinstance(s, (If, While)):
+        return (s.condition,)
     if isinstance(s, (Accumulate, Store)):
         return (s.value,) if s.guard is None else (s.value, s.guard)
     return ()

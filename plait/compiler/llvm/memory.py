@@ -138,7 +138,7 @@ def store_between(w: Writer, values: Sequence[Value], address: Value, mask: Valu
         wide = [w.shuffle(values[0], values[1], both), w.shuffle(values[2], values[-1], both)]
     if mask is not None:
         mask = w.shuffle(w.widen(mask, lanes), None, [lane for lane, _ in places])
-    store_lanes(w, w.shuffle(*wide, [lane + part * lanes for lane, part in places]), address, 1, mask)
+    store_lanes(w, w.shuffle(wide[0], wide[1], [lane + part * lanes for lane, part in places]), address, 1, mask)
 
 
 def spread(w: Writer, kind: str, lanes: int, address: Value, stride: Value) -> Value:

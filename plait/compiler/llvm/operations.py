@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 from plait.compiler.llvm.text import Value, Writer, integer, kind_of, literal, suffix
-from plait.core.dtype import DType, bool_, int32
+from plait.core.dtype import DType, bool_, float32, float64, int32
 from plait.core.errors import InternalError
 
 Rule = Callable[..., Value]
@@ -159,6 +160,40 @@ def _shift(left: bool) -> Rule:
     return rule
 
 
+def _scale(w: Writer, dtype: DType, source: DType, x: Value, n: Value) -> Value:
+    x, n = w.same_lanes(x, n)
+    if w.target.scales:
+        return _scale_at_once(w, x, n)
+    # the exponent in two halves: the result may be subnormal, and the power beyond the range
+    if x.kind == "float":
+        raw = w.convert("fptosi", n, "i32")  # nothing of the result is seen where n is no number
+        bits, mantissa, bias, k = "i32", 23, 127, w.define("i32", n.lanes, f"freeze {raw.typed}", n.depth)
+    else:  # adding 1.5 * 2^52 leaves an integer in the low bits
+        bits, mantissa, bias = "i64", 52, 1023
+        shifted = w.convert("bitcast", w.binary("fadd", n, literal(1.5 * 2.0**52, float64)), bits)
+        k = w.binary("sub", shifted, integer(0x4338000000000000, bits))
+    half = w.binary("ashr", k, integer(1, bits))
+    for part in (half, w.binary("sub", k, half)):
+        biased = w.binary("shl", w.binary("add", part, integer(bias, bits)), integer(mantissa, bits))
+        x = w.binary("fmul", x, w.convert("bitcast", biased, x.kind))
+    return x
+
+
+def _scale_at_once(w: Writer, x: Value, n: Value) -> Value:
+    """`vscalef`, on as many registers as the lanes take."""
+    most, name = (16, "ps") if x.kind == "float" else (8, "pd")
+    depth = max(x.depth, n.depth)
+    if x.lanes == 1:
+        k = _float_to_integer(w, int32, float32 if name == "ps" else float64, n)
+        return w.define(x.kind, 1, f"call {x.kind} @llvm.ldexp.{suffix(x)}.i32({x.typed}, {k.typed})", depth)
+    if x.lanes > most:
+        return w.in_halves(functools.partial(_scale_at_once, w), x, n)
+    rounding = ", i32 4" if x.lanes == most else ""
+    operands = f"{x.typed}, {n.typed}, {x.type} poison, i{max(8, x.lanes)} -1{rounding}"
+    text = f"call {x.type} @llvm.x86.avx512.mask.scalef.{name}.{512 * x.lanes // most}({operands})"
+    return w.define(x.kind, x.lanes, text, depth)
+
+
 _UNSIGNED = {"eq": "eq", "ne": "ne", "lt": "ult", "le": "ule", "gt": "ugt", "ge": "uge"}
 _SIGNED = {"eq": "eq", "ne": "ne", "lt": "slt", "le": "sle", "gt": "sgt", "ge": "sge"}
 _FLOAT = {"eq": "oeq", "ne": "une", "lt": "olt", "le": "ole", "gt": "ogt", "ge": "oge"}
@@ -248,6 +283,7 @@ _RULES: dict[str, Rule] = {
     "trunc": _intrinsic("trunc"),
     "rint": _intrinsic("rint"),
     "copysign": _intrinsic("copysign"),
+    "scale": _scale,
     "fma": _intrinsic("fma"),
     "popcount": _intrinsic("ctpop"),
     "clz": _intrinsic("ctlz", ", i1 false"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,21 @@ class Target:
     features: str
     vector_bytes: int
     vector_registers: int
+
+    @property
+    def scales(self) -> bool:
+        """Whether the processor itself multiplies by powers of two (`vscalef`)."""
+        return self.vector_bytes == 64 and self.triple.startswith("x86_64")
+
+    @property
+    def has_lookups(self) -> bool:
+        """Whether one instruction looks up 16 constants by a vector of indices."""
+        return self.vector_bytes == 64 and self.triple.startswith("x86_64")
+
+    @property
+    def permutes(self) -> bool:
+        """Whether the processor permutes 32-bit elements across a register by an index."""
+        return self.vector_bytes >= 32 and self.triple.startswith("x86_64")
 
     @property
     def converts_half(self) -> bool:
@@ -116,8 +131,10 @@ class Writer:
     scope is not written again.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, target: Target) -> None:
+        self.target = target
         self.entry: list[str] = []
+        self.tables: dict[str, str] = {}  # constants in memory: definition to name
         self.scopes = [Scope(True, frozenset(), "entry")]
         self.cache: dict[Any, tuple[Value, int]] = {}
         self.floor = 0  # the outermost scope that instructions may go to
@@ -284,6 +301,19 @@ class Writer:
             a.kind, len(picks), f"shufflevector {a.typed}, {other}, {vector_literal('i32', picks).typed}", depth
         )
 
+    def in_halves(self, compute: Callable[..., Value], *args: Value) -> Value:
+        """Compute a function of vectors wider than registers on the halves of each."""
+        count = args[0].lanes // 2
+        low, high = (
+            compute(*[self.shuffle(a, None, range(start, start + count)) for a in args]) for start in (0, count)
+        )
+        return self.shuffle(low, high, range(2 * count))
+
+    def table(self, function: str, content: str) -> Value:
+        """The address of constants in memory, given as LLVM writes them."""
+        name = self.tables.setdefault(content, f"@{function}.table{len(self.tables)}")
+        return Value(name, "ptr")
+
     def address(self, base: Value, kind: str, offset: Value) -> Value:
         """The address of element `offset` (a vector of them gives a vector of addresses)."""
         if offset.constant == 0:
@@ -294,7 +324,8 @@ class Writer:
     def function(self, name: str) -> str:
         """Return the finished function."""
         (root,) = self.scopes
-        lines = [f"define void @{name}(ptr %table, ptr %args, i64 %low, i64 %high) nounwind {{", "entry:"]
+        tables = [f"{name} = private constant {content}, align 64" for content, name in self.tables.items()]
+        lines = [*tables, f"define void @{name}(ptr %table, ptr %args, i64 %low, i64 %high) nounwind {{", "entry:"]
         return "\n".join([*lines, *self.entry, *root.lines, "  ret void", "}", ""])
 
 

@@ -8,6 +8,7 @@ from plait.compiler.llvm.lanes import Lanes
 from plait.compiler.llvm.memory import NEAR, load_lanes, load_scalar, spread
 from plait.compiler.llvm.operations import apply, divide_small
 from plait.compiler.llvm.storage import from_storage, storage_kind
+from plait.compiler.llvm.tables import lookup
 from plait.compiler.llvm.text import Target, Value, Writer, integer, kind_of, literal, vector_literal
 from plait.core.dtype import DType, int64
 from plait.core.errors import InternalError
@@ -27,7 +28,7 @@ class Values:
     """Emits the expressions of one function; `lanes` are those being computed, if any."""
 
     def __init__(self, function: Function, target: Target) -> None:
-        self.function, self.target, self.w = function, target, Writer()
+        self.function, self.target, self.w = function, target, Writer(target)
         self.lanes: Lanes | None = None
         self.variables: dict[Variable, tuple[Value, int]] = {}
         self.limits: dict[Variable, int] = {}
@@ -60,7 +61,9 @@ class Values:
                 operands = [cache[a] for a in e.args]
                 life = max(operand[1] for operand in operands)
                 values = [operand[0] for operand in operands]
-                if e.op in ("div", "rem") and values[0].lanes > 1 and self.is_small(e):
+                if e.op == "lookup":
+                    value = lookup(self.w, self.function.name, e.attr, e.dtype, values[0])
+                elif e.op in ("div", "rem") and values[0].lanes > 1 and self.is_small(e):
                     value = divide_small(self.w, e.op, *values)
                 else:
                     value = apply(self.w, e.op, e.dtype, e.args[-1].dtype, *values)
@@ -186,9 +189,11 @@ class Values:
         """The address of a buffer."""
         found = self.memory.get(buffer)
         if found is None:
+            floor, self.w.floor = self.w.floor, 0  # it is needed for longer than what is being written
             slot = self.argument(self.function.buffers.index(buffer))
             address = self.w.address(Value("%table", "ptr"), "ptr", slot)
             found = self.memory[buffer] = self.w.define("ptr", 1, f"load ptr, ptr {address.text}", 0)
+            self.w.floor = floor
         return found
 
     def address(self, buffer: Buffer, index: Expr) -> tuple[Value, int]:

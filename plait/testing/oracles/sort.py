@@ -48,3 +48,21 @@ def order_statistic(x: Array, rank: Array, *, axis: int) -> Array:
     """The elements of a rank in order."""
     place = np.clip(rank, 0, x.shape[axis] - 1)
     return np.take_along_axis(sort(x, axis=axis)[0], place, axis)
+
+
+def shuffle(first: Array, second: Array) -> Array:
+    """Places in the order of their buckets, exchanged within each."""
+    result = np.empty(first.shape, np.int64)
+    n = first.shape[-1]
+    bits = min(11, max(0, (n - 1) // 1024).bit_length())
+    for at in np.ndindex(*first.shape[:-1]):
+        bucket = first[at].astype(np.uint64) >> np.uint64(32 - bits)
+        line = np.argsort(bucket, kind="stable")
+        start = 0
+        for size in np.bincount(bucket.astype(np.int64), minlength=1):
+            for k in range(size):
+                other = start + (int(second[at][start + k]) * (k + 1) >> 32)
+                line[start + k], line[other] = line[other], line[start + k]
+            start += size
+        result[at] = line
+    return result

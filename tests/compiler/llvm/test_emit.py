@@ -9,7 +9,6 @@ from plait.compiler.llvm.emit import emit
 from plait.compiler.llvm.jit import assembly, host_target
 from plait.compiler.llvm.text import Target
 from plait.core.dtype import bfloat16, bool_, complex64, float16, float32, float64, int8, int32, int64, uint8
-from plait.core.errors import InternalError
 from plait.ir.build import Builder
 from plait.ir.loop import binary, const, fma, select, unary
 from tests.compiler.llvm.compiling import assert_same
@@ -140,6 +139,65 @@ def test_row_reduction(op, dtype, size, agree):
         b.store(bz, r, g.get())
     arrays = [x, np.zeros(3, dtype.numpy), np.zeros(3, dtype.numpy)]
     agree(b.finish(), arrays, [3, size], tolerance=1e-5 if dtype.kind == "f" else None)
+
+
+@pytest.mark.parametrize("size", [1, 16, 100])
+@pytest.mark.parametrize(("op", "dtype"), OPS[:6], ids=lambda v: getattr(v, "name", v))
+def test_scan(op, dtype, size, agree):
+    """Results so far, along lanes forwards and backwards, and along a plain loop; then the whole."""
+    x = (random.normal(size=3 * size) * 50).astype("i8").astype(dtype.numpy)
+    if op == "mul":
+        x = 1 + random.normal(size=3 * size) * 0.01
+    if dtype is float32 and op != "add":
+        x[size // 2] = np.nan
+    b = Builder("scans")
+    rows, n = b.scalar("rows"), b.scalar("n")
+    bx, ends = b.input("x", dtype, 3 * size), b.output("ends", dtype, 3)
+    outputs = [b.output(name, dtype, 3 * size) for name in ("forwards", "backwards", "plain")]
+    with b.parallel(rows) as r:
+        whole = b.accumulator(op, dtype, 3)
+        with b.vector(0, n) as j:
+            b.store(outputs[0], r * n + j, whole.scan(b.load(bx, r * n + j)))
+        b.store(ends, r, whole.get())
+        total = b.accumulator(op, dtype, 3)
+        with b.vector(0, n) as j:
+            b.store(outputs[1], (r + 1) * n - j - 1, total.scan(b.load(bx, (r + 1) * n - j - 1)))
+        total = b.accumulator(op, dtype, 3)
+        with b.loop(0, n) as j:
+            b.store(outputs[2], r * n + j, total.scan(b.load(bx, r * n + j)))
+    arrays = [x, np.zeros(3, dtype.numpy), *(np.zeros_like(x) for _ in outputs)]
+    agree(b.finish(), arrays, [3, size], tolerance=2e-5 if dtype.kind == "f" else None)
+
+
+@pytest.mark.parametrize("size", [1, 16, 133])
+def test_control_flow_of_lanes(size, agree):
+    """Conditions that differ between lanes: what depends on them reads, writes and assigns for some lanes only."""
+    x = random.integers(-40, 40, size).astype("f4")
+    b = Builder("paths")
+    bx, by, bz = b.input("x", float32, size), b.output("y", float32, size), b.output("z", float32, 3)
+    ends = b.output("ends", float32, 1)
+    n = b.scalar("n")
+    with b.parallel(1):
+        total = b.accumulator("add", float32, 0.0)
+        with b.vector(0, n) as i:
+            value, count = b.local(float32, b.load(bx, i)), b.local(float32, 0.0)
+            with b.when(value.get() > 0), b.repeat_while(value.get() > 1):
+                half = b.local(float32, value.get() * 0.5)
+                with b.when(unary("rint", half.get()).eq(half.get())):
+                    value.set(half.get())
+                with b.otherwise():
+                    value.set(value.get() * 3 + 1)
+                    total.add(1.0)
+                count.set(count.get() + 1)
+            with b.otherwise():
+                place = i + (value.get() < -39).cast(int64) * 1000  # outside, in lanes that do not read
+                with b.when(value.get() >= -39):
+                    count.set(b.load(bx, place) * 2)
+            with b.when(value.get() > 1000):
+                b.store(bz, i, 1.0)
+            b.store(by, i, count.get() - value.get())
+        b.store(ends, 0, total.get())
+    agree(b.finish(), [x, np.zeros_like(x), np.zeros(3, "f4"), np.zeros(1, "f4")], [size])
 
 
 def test_extremum_of_nan(agree):
@@ -424,13 +482,3 @@ def test_gemm_tile_stays_in_registers():
     assert text.count("vfmadd") == 16
     assert text.count("vbroadcastss") + text.count("{1to16}") == 8
     assert "(%rsp)" not in text
-
-
-def test_varying_branch_is_refused():
-    """The emitter itself refuses what the checker should have."""
-    b = Builder("branch")
-    by = b.output("y", float32, 40)
-    with b.parallel(40, "vector") as i, b.when(i > 3):
-        b.store(by, i, 0.0)
-    with pytest.raises(InternalError, match="varies between lanes"):
-        emit(b.finish().functions[0], host_target())

@@ -5,10 +5,22 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from plait.core.dtype import ALL, FLOAT8, bfloat16, bool_, float8_e4m3fn, float8_e5m2, float16, float32, float64
+from plait.core.dtype import (
+    ALL,
+    FLOAT8,
+    bfloat16,
+    bool_,
+    float8_e4m3fn,
+    float8_e5m2,
+    float16,
+    float32,
+    float64,
+    int32,
+    int64,
+)
 from plait.ir.build import Builder
 from plait.ir.interp import evaluate
-from plait.ir.loop import BINARY, COMPARE, FLOAT_UNARY, UNARY, binary, const, fma, make, select, unary
+from plait.ir.loop import BINARY, COMPARE, FLOAT_UNARY, UNARY, binary, const, fma, lookup, make, select, unary
 from tests.compiler.llvm.compiling import assert_same
 
 REAL = [d for d in ALL if d.kind != "c"]
@@ -69,6 +81,8 @@ def allowed(op, dtype):
         return dtype.kind == "f"
     if op in ("popcount", "clz", "shl", "shr"):
         return dtype.is_integer
+    if op == "scale":  # of whole numbers only: test_scale
+        return False
     if op in ("not", "and", "or", "xor"):
         return dtype.kind != "f"
     return dtype is not bool_ or op in ("add", "mul", "min", "max", *COMPARE)
@@ -103,6 +117,34 @@ def test_ternary(dtype, compiled):
         z = np.where(np.arange(len(z)) % 2, -(x * y), z).astype(dtype.numpy)
     jobs = [(dtype, fma), (dtype, lambda a, b, c: select(a > b, b, c))]
     compare([dtype] * 3, jobs, [x, y, z], "vector", compiled)
+
+
+@pytest.mark.parametrize("mark", ["vector", ""])
+@pytest.mark.parametrize("dtype", [float32, float64], ids=lambda d: d.name)
+def test_scale(dtype, mark, compiled):
+    """Results over the whole range and beyond it, subnormal ones rounded once; special values stay."""
+    random, most = np.random.default_rng(1), 2 * (np.finfo(dtype.numpy).maxexp - 1)
+    x = np.concatenate([random.uniform(0.5, 2, 990), random.normal(size=10), [0.0, -0.0, np.nan, np.inf, -np.inf, 1.0]])
+    n = np.concatenate([random.integers(-most, most, 500), random.integers(-most // 2 - 60, -most // 2 + 20, 500)])
+    n = np.concatenate([n, [5, -most, 3, 7, -2, 9]])
+    arrays = [a.astype(dtype.numpy) for a in (x, n)]
+    compare([dtype] * 2, [(dtype, lambda x, n: binary("scale", x, n))], arrays, mark, compiled)
+
+
+@pytest.mark.parametrize("mark", ["vector", ""])
+@pytest.mark.parametrize(("index", "dtype"), [(int32, float32), (int64, float64)], ids=lambda d: d.name)
+def test_lookup(index, dtype, mark, compiled):
+    """Entries of tables, by indices of any size; next to them those of vectors of the other width."""
+    tables = [tuple(np.array([k / 3 - 2 * m for k in range(16)], dtype.numpy).tolist()) for m in range(2)]
+    jobs = [(dtype, lambda i, table=table: lookup(i, table, dtype)) for table in tables]
+    i = np.concatenate([np.arange(-40, 40), np.random.default_rng(2).integers(-(2**31), 2**31, 20)])
+    compare([index], jobs, [i.astype(index.numpy)], mark, compiled)
+    if index is int32:
+        wide = (
+            float64,
+            lambda i: lookup(i, tables[0], float32).cast(float64) * lookup(i.cast(int64), tables[1], float64),
+        )
+        compare([index], [*jobs, wide], [i.astype(index.numpy)], mark, compiled)
 
 
 @pytest.mark.parametrize("mark", ["vector", ""])
