@@ -10,7 +10,7 @@ from plait.core.dtype import DType, int64, uint32, uint64
 from plait.core.errors import DTypeError, ShapeError, message
 from plait.core.graph import Node
 from plait.core.primitive import Domain, P, Primitive
-from plait.ir.loop import Expr, Index, const
+from plait.ir.loop import Expr, Index, const, select
 from plait.prims.lines import Site, batch_all, element_cost, grain, product, smaller
 from plait.prims.rules import NOT_LINEAR, PIECEWISE_CONSTANT, AxisMap, draw
 
@@ -31,8 +31,8 @@ def _lower(site: Site) -> None:
     """Put each place into a random bucket, then exchange places within each bucket (Rao, 1961; Sandelius, 1962)."""
     builder = site.builder
     *lead, length = site.shape(0)
-    lines, bits = product(lead), bucket_bits(length) if isinstance(length, int) else 0
-    buckets, chunks = 1 << bits, (length + (CHUNK - 1)) // CHUNK
+    (bits, buckets), chunks = _buckets(length), (length + (CHUNK - 1)) // CHUNK
+    lines, shift = product(lead), (const(32) - bits).cast(uint32)
     places = builder.workspace(uint32, product([lines, length]))
     starts = builder.workspace(int64, product([lines, buckets * chunks]))
     ends = builder.workspace(int64, product([lines, buckets]))
@@ -42,7 +42,7 @@ def _lower(site: Site) -> None:
 
     def bucket_of(line: Index, i: Index) -> Expr:
         word = site.read(0, [*site.unflatten(line, lead), i])
-        return (word >> const(32 - bits, uint32)).cast(int64) if bits else const(0)
+        return (word >> shift).cast(int64)
 
     def advance(at: Expr) -> Expr:
         found = builder.local(int64, builder.load(starts, at)).get()
@@ -55,7 +55,7 @@ def _lower(site: Site) -> None:
             builder.store(starts, slot(line, bucket, chunk), 0)
         with builder.loop(chunk * CHUNK, smaller(chunk * CHUNK + CHUNK, length)) as i:
             advance(builder.local(int64, slot(line, bucket_of(line, i), chunk)).get())
-    with builder.parallel(lines, grain=grain(buckets, chunks)) as line:
+    with builder.parallel(lines, grain=1) as line:
         total = builder.local(int64, 0)
         with builder.loop(0, buckets) as bucket:
             with builder.loop(0, chunks) as chunk:
@@ -68,10 +68,10 @@ def _lower(site: Site) -> None:
         with builder.loop(chunk * CHUNK, smaller(chunk * CHUNK + CHUNK, length)) as i:
             at = advance(builder.local(int64, slot(line, bucket_of(line, i), chunk)).get())
             builder.store(places, line * length + at, i.cast(uint32))
-    with builder.parallel(lines * buckets, grain=grain(length // buckets, 4)) as task:
+    with builder.parallel(product([lines, buckets]), grain=grain(BUCKET, 4)) as task:
         line, bucket = task // buckets, task % buckets
         base = line * length
-        before = builder.load(ends, task - 1, bucket > 0) if buckets > 1 else const(0)
+        before = builder.load(ends, task - 1, const(bucket) > 0)
         low, high = (builder.local(int64, v).get() for v in (before, builder.load(ends, task)))
         with builder.loop(0, high - low) as k:  # the last of the first k + 1 changes places with any of them
             word = site.read(1, [*site.unflatten(line, lead), low + k]).cast(uint64)
@@ -84,9 +84,14 @@ def _lower(site: Site) -> None:
             site.write([*site.unflatten(line, lead), i], builder.load(places, base + i).cast(int64))
 
 
-def bucket_bits(length: int) -> int:
-    """Return the binary logarithm of the number of buckets."""
-    return min(MOST_BITS, max(0, (length - 1) // BUCKET).bit_length())
+def _buckets(length: Index) -> tuple[Index, Index]:
+    """Return the number of buckets and its binary logarithm, before it."""
+    if isinstance(length, int):
+        bits = min(MOST_BITS, max(0, (length - 1) // BUCKET).bit_length())
+        return bits, 1 << bits
+    full = (length - 1) // BUCKET
+    larger = [full >= (1 << k) for k in range(MOST_BITS)]
+    return sum(select(x, const(1), const(0)) for x in larger), product([select(x, const(2), const(1)) for x in larger])
 
 
 def _batch(node: Node, inputs: Sequence[Node], batched: Sequence[bool], size: Size) -> Node:

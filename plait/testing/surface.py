@@ -114,7 +114,8 @@ def documented_calls(function: Callable[..., Any]) -> list[tuple[tuple[Any, ...]
         if (method := vars(plait.Tensor).get(name)) in (function, getattr(function, "method", function)):
             stack.callback(setattr, plait.Tensor, name, method)
             setattr(plait.Tensor, name, spy)
-        doctest.DocTestRunner(verbose=False).run(example, out=lambda text: None)
+        # functions that the example makes are called again later
+        doctest.DocTestRunner(verbose=False).run(example, out=lambda text: None, clear_globs=False)
     if not calls:
         raise Undocumented("the example does not call it")
     return calls
