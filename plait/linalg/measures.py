@@ -39,7 +39,7 @@ def det(x: Any) -> Tensor:
 
     Example:
         >>> plait.linalg.det(plait.tensor([[1.0, 2.0], [3.0, 4.0]]))
-        tensor(-2.)
+        tensor(-2.0000)
     """
     return wrap(P.det(square(x, "det")))
 

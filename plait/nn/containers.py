@@ -170,7 +170,8 @@ class ModuleDict(Module):
 
     Example:
         >>> heads = plait.nn.ModuleDict({"a": plait.nn.Linear(2, 1), "b": plait.nn.Linear(2, 3)})
-        >>> heads["b"](plait.zeros(2)).shape
+        >>> head = heads["b"]
+        >>> head(plait.zeros(2)).shape
         (3,)
     """
 

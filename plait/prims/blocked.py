@@ -78,7 +78,7 @@ class _Factorization:
         """Copy the block, from its first row on."""
         b, n = self.b, self.n
         chunks = ceil_div(n - self.low, _ROWS)
-        with b.parallel(self.count * chunks, grain=grain(_ROWS * BLOCK)) as task:
+        with b.parallel(self.count * chunks, grain=2) as task:
             number, first = task // chunks, self.low + task % chunks * _ROWS
             with b.loop(0, self.width(self.low)) as column, b.vector(first, smaller(first + _ROWS, n)) as row:
                 value = self.element(number, row, self.low + column)

@@ -25,7 +25,7 @@ _NAMES = {
         fake_quantize_per_tensor_affine fused_moving_avg_obs_fake_quant quantization ao
     """,
     "values live on the CPU: leave the call out": """
-        ipu mps mtia xpu maia hpu pin_memory record_stream accelerator Stream Event get_device_module
+        cuda ipu mps mtia xpu maia hpu pin_memory record_stream accelerator Stream Event get_device_module
         cudnn_is_acceptable set_default_device get_default_device is_vulkan_available vulkan
     """,
     "values have no storage object: use x.numpy(), or DLPack, for the memory, and y.copy_(x) to write": """

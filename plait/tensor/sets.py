@@ -7,6 +7,7 @@ from typing import Any
 from plait.core.dtype import bool_, int64
 from plait.core.graph import Node
 from plait.core.primitive import P
+from plait.prims.rules import broadcast_to
 from plait.tensor.axes import kept
 from plait.tensor.composite import composite
 from plait.tensor.control import scan
@@ -58,7 +59,7 @@ def _is_first(columns: Node) -> Node:
     later = P.slice(columns, starts=(0, min(1, size)), limits=(rows, size), strides=(1, 1))
     earlier = P.slice(columns, starts=(0, 0), limits=(rows, max(size - 1, 0)), strides=(1, 1))
     differs = P.reduce_or(P.ne(later, earlier), axes=(0,))
-    return P.pad(differs, scalar_node(True, bool_), low=(int(size > 0),), high=(0,), interior=(0,))
+    return P.concatenate(broadcast_to(scalar_node(True, bool_), (min(1, size),)), differs, axis=0)
 
 
 Found = tuple[Tensor, Tensor, Tensor, Tensor]
@@ -75,15 +76,17 @@ def _unique(x: Any, name: str, axis: int | None, is_sorted: bool, places_too: bo
     position = 0 if axis is None else axis_index(axis, node.ndim)
     line = node if axis is not None else P.reshape(node, shape=(node.aval.size,))
     columns, order = _columns(line, position), None
+    computed: list[Node] = []
     if not is_sorted and columns.shape[0] == 1 and axis is None and not places_too:
         line = P.sort(line, axis=0, keys=1, descending=False)[0]
-        columns = _columns(line, 0)
+        columns, computed = _columns(line, 0), [line]
     elif not is_sorted:
         order = _order(columns)
+        computed = [order]
         columns = P.transpose(P.gather(columns, order, axes=(1,), mode="clip"), permutation=(1, 0))
     first = _is_first(columns)
     # tensors keep what their number is computed from: it is needed again
-    held = [wrap(n) for n in (line, first, *([] if order is None else [order]))]
+    held = [wrap(n) for n in (first, *computed)]
     ranks = mask_positions(first)
     del held
     size = columns.shape[1]
