@@ -10,6 +10,7 @@ from typing import Any
 from plait.core.dtype import int32, int64
 from plait.core.graph import Node
 from plait.core.primitive import Primitive, Waived
+from plait.ir.build import Builder
 from plait.ir.gemm import ceil_div, choose_tile, grain, product, smaller
 from plait.ir.loop import Buffer, Expr, Index, const, fma, is_const, select, unary
 from plait.prims.matrices import SHARD, batch_rule, cost_of, matrix_rule
@@ -35,7 +36,8 @@ class _Factorization:
     """
 
     def __init__(self, site: Any) -> None:
-        self.site, self.b, self.dtype = site, site.builder, site.dtype(0).compute
+        self.site, self.dtype = site, site.dtype(0).compute
+        self.b: Builder = site.builder
         *self.outer, self.n, _ = site.shape(0)
         self.count = product(self.outer)
         self.matrix, self.pivots, self.order, self.info = (site.output(k) for k in range(4))

@@ -91,8 +91,9 @@ def _scatter_lower(combine: Combine | None, neutral: Callable[[DType], Value] | 
         with rows(site, shape, parts) as index:
             flat = site.flat(index, shape)
             value = site.read(0, index) if parts > 1 else _load(site, target, flat)
-            for k in range(parts if combine is not None and parts > 1 else 0):
-                value = combine(value, _load(site, target, flat + k * product(shape)))
+            if combine is not None and parts > 1:
+                for k in range(parts):
+                    value = combine(value, _load(site, target, flat + k * product(shape)))
             _store(site, output, flat, value)
 
     return lower
@@ -103,11 +104,12 @@ def _parts(site: Site) -> int:
     total, work, axes = product(site.out_shape), product(site.shape(1)), site.params["axes"]
     if not isinstance(total, int) or not isinstance(work, int) or _owned(site):
         return 1
-    blocks = 1
+    blocks: Any = 1
     if len(site.out_shape) - 1 not in axes:
         *outer, last = [site.out_shape[k] for k in other_axes(len(site.out_shape), axes)]
         blocks = product([*outer, -(-last // _COLUMNS)])
-    return max(1, min(_PARTS // max(1, blocks), work // _PART, work // max(1, 8 * total)))
+    parts: int = min(_PARTS // max(1, blocks), work // _PART, work // max(1, 8 * total))
+    return max(1, parts)
 
 
 def _owned(site: Site) -> list[int]:

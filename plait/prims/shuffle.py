@@ -41,11 +41,11 @@ def _lower(site: Site) -> None:
         return const((line * buckets + bucket) * chunks + chunk)
 
     def bucket_of(line: Index, i: Index) -> Expr:
-        word = site.read(0, [*site.unflatten(line, lead), i])
+        word: Expr = site.read(0, [*site.unflatten(line, lead), i])
         return (word >> shift).cast(int64)
 
     def advance(at: Expr) -> Expr:
-        found = builder.local(int64, builder.load(starts, at)).get()
+        found: Expr = builder.local(int64, builder.load(starts, at)).get()
         builder.store(starts, at, found + 1)
         return found
 

@@ -12,6 +12,7 @@ from plait.core.errors import ArgumentError, message
 from plait.core.graph import Node
 from plait.core.primitive import Domain, P, Primitive, Waived
 from plait.ir import bessel, complex as complex_math, math, normal
+from plait.ir.arithmetic import at_most
 from plait.ir.loop import Expr, const, select as choose, unary
 from plait.prims.rules import (
     Over,
@@ -133,12 +134,15 @@ def _polygamma(x: Expr, *, order: int) -> Expr:
     """Recurrence, the asymptotic series, and reflection at x < 1/2 (Abramowitz and Stegun 6.4.6, 6.4.7, 6.4.11)."""
     if x.dtype is float32:
         return _polygamma(x.cast(float64), order=order).cast(float32)
-    one, power, shift = const(1, x.dtype), order + 1, _SHIFT + order
+    one, power, shift = const(1, x.dtype), order + 1, (_SHIFT + order + 1) // 2 * 2
     is_left = x < 0.5
     right = choose(is_left, 1 - x, x)
     total = const(0, x.dtype)
-    for k in range(shift):
-        total = total + math.integer_pow(one / (right + float(k)), power)
+    low = at_most(right, 1e200)  # finite: the terms of more are 0
+    for k in range(0, shift, 2):  # one division for two terms
+        a, b = low + float(k), low + float(k + 1)
+        inverse = one / (a * b)
+        total = (total + math.integer_pow(b * inverse, power)) + math.integer_pow(a * inverse, power)
     z = one / (right + float(shift))
     square, series = z * z, const(0, x.dtype)
     terms = []
