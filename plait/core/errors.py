@@ -61,6 +61,10 @@ class InternalError(PlaitError, RuntimeError):
     """A broken invariant inside plait: please report it."""
 
 
+class PerformanceWarning(UserWarning):
+    """Something works, but slower than it could: the text says what to change."""
+
+
 def check_function(function: object, what: str) -> None:
     """Raise `ArgumentTypeError` unless `function` can be called; `what` names who takes it."""
     if not callable(function):

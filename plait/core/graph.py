@@ -166,6 +166,19 @@ def locate(node: Node) -> None:
     node.code, node.instruction = None, 0
 
 
+def is_internal(code: CodeType) -> bool:
+    """Whether code is a part of plait."""
+    return code.co_filename.startswith(_PACKAGE)
+
+
+def user_line() -> tuple[str, int]:
+    """Return file and line of the innermost frame outside plait."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and is_internal(frame.f_code):
+        frame = frame.f_back
+    return frame.f_code.co_filename, frame.f_lineno
+
+
 def record(prim: Primitive, inputs: tuple[Node, ...], params: Params = EMPTY) -> Node:
     """Add one node to the graph; shape and dtype errors are raised here.
 

@@ -120,8 +120,9 @@ class Metric:
         return self._checked(self.measure(*_tensors(batch)))
 
     def _checked(self, state: State) -> Any:
-        with contextlib.suppress(AbstractValueError):  # staged: nothing can be said about values
-            self.check(state)
+        if lazy.state.observer is None:
+            with contextlib.suppress(AbstractValueError):  # inside vmap: nothing can be said about values
+                self.check(state)
         return self.result(state)
 
     def clone(self) -> Self:

@@ -13,7 +13,7 @@ from plait.core.primitive import Waived
 from plait.nn.module import Module
 from plait.nn.parameter import Uninitialized
 from plait.tensor import lazy
-from plait.tensor.jit import Staging
+from plait.tensor.staging import Staging
 from plait.tensor.tensor import Parameter, Tensor, node_of, to_node, wrap
 
 _COLUMNS = ("layer", "result", "parameters", "FLOPs", "memory")

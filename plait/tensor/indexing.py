@@ -281,7 +281,7 @@ def positions(index: Node, size: int, axis: int = 0) -> Node:
 
 def _count(flat: Node) -> int:
     """Return how often a flat mask holds, which is looked at."""
-    if flat.flags & ABSTRACT:
+    if flat.flags & ABSTRACT and not lazy.look(flat):
         text = f"The number of elements that a mask selects is not known while the function is staged ({flat.source})"
         fix = "use plait.where(mask, x, 0), or assign by a mask: x[mask] = value"
         raise AbstractValueError(message(text, flat.aval, "operations whose shape does not depend on values", fix))

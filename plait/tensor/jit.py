@@ -6,6 +6,7 @@ import ctypes
 import functools
 import sys
 import threading
+import warnings
 import weakref
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +15,7 @@ import numpy as np
 
 from plait.compiler.pipeline import compile_nodes
 from plait.core import tree
-from plait.core.errors import check_function
+from plait.core.errors import PerformanceWarning, check_function, message
 from plait.core.graph import (
     ABSTRACT,
     CONSTANT,
@@ -35,85 +36,53 @@ from plait.runtime.buffer import Buffer, allocate
 from plait.runtime.launch import Executable, lock
 from plait.tensor import lazy
 from plait.tensor.autograd import Function
+from plait.tensor.names import Names
+from plait.tensor.staging import Staging
 from plait.tensor.tensor import Parameter, Tensor, node_of, to_node, wrap, write
 
 _new = object.__new__
 
 
-class Staging(lazy.Observer):
-    """Watches one staging: which existing tensors are written, which gradients and attributes are looked at."""
-
-    def __init__(self) -> None:
-        self.made: dict[int, Tensor] = {}
-        self.writes: dict[int, tuple[Tensor, Node]] = {}
-        self.gradients: dict[int, tuple[Tensor, Tensor | None]] = {}
-        self.gradient_guards: list[tuple[Tensor, Tensor | None]] = []
-        self.attribute_guards: dict[tuple[int, str], tuple[Any, str, Any]] = {}
-
-    def created(self, tensor: Tensor) -> None:
-        self.made[id(tensor)] = tensor
-
-    def is_new(self, tensor: Tensor, old: Node) -> bool:
-        """Whether a tensor was made while staging; whatever was there before has a value."""
-        return id(tensor) in self.made or old.value is None
-
-    def written(self, tensor: Tensor, old: Node) -> None:
-        if id(tensor) not in self.writes:
-            self.writes[id(tensor)] = (tensor, old)
-
-    def was_known(self, tensor: Tensor) -> bool:
-        """Whether a tensor had a value when staging began; it may have been written since."""
-        _, old = self.writes.get(id(tensor), (tensor, tensor._node))
-        return not old.flags & ABSTRACT
-
-    def grad_read(self, tensor: Tensor) -> None:
-        if id(tensor) not in self.gradients and self.was_known(tensor):
-            self.gradient_guards.append((tensor, tensor._grad))
-
-    def grad_written(self, tensor: Tensor) -> None:
-        if self.was_known(tensor):
-            self.gradients.setdefault(id(tensor), (tensor, tensor._grad))
-
-    def attribute_read(self, owner: Any, name: str) -> None:
-        if (id(owner), name) not in self.attribute_guards:
-            lazy.state.observer = None
-            self.attribute_guards[id(owner), name] = (owner, name, getattr(owner, name))
-            lazy.state.observer = self
-
-    def restore(self) -> None:
-        """Put every handle back to what it was before staging."""
-        for tensor, old in self.writes.values():
-            tensor._node = old
-            tensor._version += 1  # views made meanwhile are stale
-        for tensor, old_gradient in self.gradients.values():
-            tensor._grad = old_gradient
-
-
 class _Entry:
     """One compiled version of a function: for one signature of arguments and one state of its guards."""
 
-    def __init__(self, function: Function, leaves: Sequence[Any], treedef: Any, slots: Sequence[int]) -> None:
+    def __init__(
+        self, function: Function, leaves: Sequence[Any], treedef: Any, slots: Sequence[int], strict: bool
+    ) -> None:  # fmt: skip
         outer = lazy.state.observer
-        staging = lazy.state.observer = Staging()
-        holders = []
+        self.function, self.treedef = function, treedef
+        self.names = Names(function)
+        holders = [placeholder(node_of(leaves[k]).aval) for k in slots]
+        handles = [wrap(h) for h in holders]
+        staging = lazy.state.observer = Staging(handles, [leaves[k] for k in slots], strict)
+        new = list(leaves)
+        for k, handle in zip(slots, handles, strict=True):
+            new[k] = handle
+        is_whole = False
         try:
-            new = list(leaves)
-            for k in slots:
-                holder = placeholder(node_of(leaves[k]).aval)
-                holders.append(holder)
-                new[k] = wrap(holder)
             args, kwargs = tree.unflatten(treedef, new)
             result = function(*args, **kwargs)
             self.written = [k for k, h in zip(slots, holders, strict=True) if node_of(new[k]) is not h]
-            self.collect((result, [new[k] for k in self.written]) if self.written else result)
+            if staging.split is None:
+                self.collect((result, [new[k] for k in self.written]) if self.written else result)
+            is_whole = True
         finally:
-            lazy.state.observer = outer
+            lazy.state.observer, lazy.state.transaction = outer, None
             written = {k: (t, t._node) for k, (t, _) in staging.writes.items()}
             gradients = {k: (t, t._grad) for k, (t, _) in staging.gradients.items()}
-            staging.restore()
+            if staging.split is None or not is_whole:
+                staging.restore()
             lazy.pending[:] = [t for t in lazy.pending if not t._node.flags & ABSTRACT]
+        self.split = staging.split
         self.arguments = [v for v in leaves if not isinstance(v, Tensor) or type(v) is Parameter]  # keys hold their ids
-        self.build(holders, staging, written, gradients)
+        self.epoch = self.flushes = -1
+        if self.split is None:
+            self.build(holders, staging, written, gradients)
+            return
+        self.guards, self.gradient_guards = [], []
+        self.first = result
+        for k in self.written:
+            write(leaves[k], node_of(new[k]))
 
     def collect(self, result: Any) -> None:
         leaves, self.out_tree = tree.flatten(result)
@@ -149,7 +118,6 @@ class _Entry:
             self.holders, self.captured, self.stand_ins = holders, captured, stand_ins
         else:
             self.compile(outputs, holders, captured)
-        self.epoch = self.flushes = -1
         self.is_visible = False
         self.viewed: list[Tensor] = []
         self.buffers: list[Buffer] = []
@@ -181,8 +149,10 @@ class _Entry:
     # running
     def matches(self) -> bool:
         """Whether attributes and gradients that steered the staging are as they were."""
-        return all(getattr(owner, name) == value for owner, name, value in self.guards) and all(
-            (t._grad is None) == (g is None) for t, g in self.gradient_guards
+        return (
+            self.split is not None
+            or all(getattr(owner, name) == value for owner, name, value in self.guards)
+            and all((t._grad is None) == (g is None) for t, g in self.gradient_guards)
         )
 
     def bind(self) -> None:
@@ -214,6 +184,8 @@ class _Entry:
 
     def run(self, leaves: Sequence[Any], slots: Sequence[int]) -> Any:
         """Run on new arguments; returns the results in the structure that the function returned."""
+        if self.split is not None:
+            return self.run_parts(leaves)
         found = self.run_inline(leaves, slots) if self.inline else self.run_program(leaves, slots)
         if not self.written:
             return found
@@ -221,6 +193,21 @@ class _Entry:
         for k, value in zip(self.written, values, strict=True):
             write(leaves[k], node_of(value))
         return result
+
+    def run_parts(self, leaves: Sequence[Any]) -> Any:
+        """Run the function as eager code, which is compiled in parts; if it raises, what it wrote is undone."""
+        args, kwargs = tree.unflatten(self.treedef, leaves)
+        if lazy.state.transaction is not None:
+            return self.function(*args, **kwargs)
+        staging = lazy.state.transaction = Staging()
+        try:
+            return self.function(*args, **kwargs)
+        except BaseException:
+            lazy.state.transaction = None
+            staging.restore()
+            raise
+        finally:
+            lazy.state.transaction = None
 
     def run_program(self, leaves: Sequence[Any], slots: Sequence[int]) -> Any:
         """Run the compiled program."""
@@ -350,9 +337,10 @@ def _computed(buffer: Buffer, like: Node) -> Tensor:
 class Jitted:
     """A compiled function; see `jit`."""
 
-    def __init__(self, function: Function) -> None:
+    def __init__(self, function: Function, strict: bool = False) -> None:
         functools.update_wrapper(self, function)
-        self.function = function
+        self.function, self.strict = function, strict
+        self._split_lines: set[tuple[str, int]] = set()
         self._entries: dict[Any, list[_Entry]] = {}
         self._lock = threading.RLock()
 
@@ -381,13 +369,31 @@ class Jitted:
         entries = self._entries.get(key)
         if entries is not None:
             for entry in entries:
-                if entry.epoch == lazy.state.epoch or entry.matches():
+                if (entry.epoch == lazy.state.epoch or entry.matches()) and entry.names.hold():
                     return entry.run(leaves, slots)
         with self._lock:
             lazy.flush(*[leaves[k] for k in slots])
-            entry = _Entry(self.function, leaves, treedef, slots)
+            entry = _Entry(self.function, leaves, treedef, slots, self.strict)
             self._entries.setdefault(key, []).append(entry)
-        return entry.run(leaves, slots)
+        if entry.split is None:
+            return entry.run(leaves, slots)
+        self._warn(entry.split)
+        first, entry.first = entry.first, None
+        return first
+
+    def _warn(self, line: tuple[str, int]) -> None:
+        if line in self._split_lines:
+            return
+        self._split_lines.add(line)
+        name = getattr(self.function, "__name__", "the function")
+        text = message(
+            f"{name} is compiled in parts: its Python code looks at the value of a tensor here, so it runs at each call",
+            "a look at the value (bool, int, float, item, numpy)",
+            "only operations on tensors, for one program without Python",
+            "use plait.where or plait.cond instead of `if`, or pass the value as a static argument; "
+            "plait.jit(strict=True) makes this an error",
+        )
+        warnings.warn_explicit(text, PerformanceWarning, *line)
 
 
 def _grad_mode() -> int:
@@ -410,7 +416,7 @@ def _static(value: Any) -> Any:
     return (value, str(value)) if isinstance(value, float) else value
 
 
-def jit(function: Function | None = None) -> Any:
+def jit(function: Function | None = None, *, strict: bool = False) -> Any:
     """Compile a function: it is recorded once for each signature of its arguments and then runs as one native call.
 
     Tensors among the arguments are inputs; models, parameters and all else are static, compared by identity or
@@ -418,11 +424,18 @@ def jit(function: Function | None = None) -> Any:
     are found by themselves, and those that it writes are updated in place. Under another transform the function is
     recorded in place.
 
+    Where Python looks at the value of a tensor, as in `if x > 0`, the function is split: what was recorded so far is
+    compiled and runs, Python goes on, and what follows is compiled for each path that is taken.
+
     Args:
-        function: any function of pytrees whose Python code does not depend on the values of tensors.
+        function: any function of pytrees; without one, a decorator is returned.
+        strict: whether a look at a value is an error.
 
     Raises:
-        AbstractValueError: Python looks at the value of a tensor while the function is staged.
+        AbstractValueError: with `strict`, Python looks at the value of a tensor while the function is staged.
+
+    Warns:
+        PerformanceWarning: the function is split; the warning names the line, once.
 
     Example:
         >>> @plait.jit
@@ -432,6 +445,6 @@ def jit(function: Function | None = None) -> Any:
         tensor(0.)
     """
     if function is None:
-        return jit
+        return functools.partial(jit, strict=strict)
     check_function(function, "jit")
-    return Jitted(function)
+    return Jitted(function, strict)

@@ -18,6 +18,7 @@ from plait.core.graph import (
     CONSTANT,
     DATA,
     EMPTY,
+    PLACEHOLDER,
     REQUIRES_GRAD,
     TRACED,
     Node,
@@ -63,17 +64,23 @@ class Observer:
     def attribute_read(self, owner: Any, name: str) -> None:
         """A plain attribute that steers computation (such as `Module.training`) is looked at."""
 
+    def looked(self, node: Node) -> bool:
+        """Python looks at the value of `node`, which is not known; returns whether it is known from now on."""
+        return False
+
 
 class State:
     """`observer` watches while a function is staged; `epoch` counts changes to state that compiled functions hold.
 
-    `cells` and `viewed` are the ids of tensors that compiled functions hold, and of those that have views.
+    `transaction` notes what is written while a function runs that may have to be undone. `cells` and `viewed` are the
+    ids of tensors that compiled functions hold, and of those that have views.
     """
 
-    __slots__ = ("observer", "epoch", "cells", "viewed", "flushes")
+    __slots__ = ("observer", "transaction", "epoch", "cells", "viewed", "flushes")
 
     def __init__(self) -> None:
         self.observer: Observer | None = None
+        self.transaction: Observer | None = None
         self.epoch = 0
         self.flushes = 0
         self.cells: set[int] = set()
@@ -87,6 +94,8 @@ def written(tensor: Tensor, old: Node) -> None:
     """Called before the node of a handle is replaced by a write."""
     if state.observer is not None:
         state.observer.written(tensor, old)
+    if state.transaction is not None:
+        state.transaction.written(tensor, old)
     if id(tensor) in state.cells:
         state.epoch += 1
 
@@ -108,6 +117,8 @@ def grad_written(tensor: Tensor) -> None:
     """Called before `tensor.grad` is replaced."""
     if state.observer is not None:
         state.observer.grad_written(tensor)
+    if state.transaction is not None:
+        state.transaction.grad_written(tensor)
     if id(tensor) in state.cells:
         state.epoch += 1
 
@@ -130,7 +141,7 @@ def value(tensor: Tensor) -> Buffer:
     Raises `AbstractValueError` where the value is not known because a function is being staged.
     """
     node = tensor._node
-    if state.observer is not None and (node.value is None or node.extra is not None):
+    if state.observer is not None and (node.value is None or node.extra is not None) and not look(node):
         raise _not_known(node)
     found = node.value
     if type(found) is Buffer:
@@ -140,11 +151,26 @@ def value(tensor: Tensor) -> Buffer:
             node.extra = scalar_buffer(node)
         result: Buffer = node.extra
         return result
-    if node.flags & ABSTRACT:
+    if node.flags & ABSTRACT and not look(node):
         raise _not_known(node)
     flush(tensor)
     computed: Buffer = tensor._node.value
     return computed
+
+
+def look(node: Node) -> bool:
+    """Ask for the value of a node of a staged function: returns whether staging has ended, so that it can be known."""
+    if state.observer is not None:
+        return state.observer.looked(node)
+    return settle_flags([node])
+
+
+def settle_flags(nodes: Sequence[Node]) -> bool:
+    """Unmark what no placeholder is below of: staging has ended. Returns whether that is so for all `nodes`."""
+    for n in toposort(nodes, has_value):
+        if n.prim is not PLACEHOLDER and not any(i.flags & ABSTRACT for i in n.inputs):
+            n.flags &= ~ABSTRACT
+    return not any(n.flags & ABSTRACT for n in nodes)
 
 
 def _not_known(node: Node) -> AbstractValueError:

@@ -262,7 +262,7 @@ def _jit(sample: Sample, random: Any) -> None:
     plait.manual_seed(0)
     want = sample.call(*inputs)
     plait.manual_seed(0)
-    _close(plait.jit(sample.call)(*inputs), want, 1e-5)
+    _close(plait.jit(sample.call, strict=True)(*inputs), want, 1e-5)
 
 
 def _vmap(sample: Sample, random: Any) -> None:

@@ -215,7 +215,7 @@ def test_python_branches_on_values(value: float) -> None:
     assert second == pytest.approx(12 * value**2 if value > 0 else 0.0)
 
 
-@pytest.mark.parametrize("transform", [plait.jit, plait.vmap])
+@pytest.mark.parametrize("transform", [plait.jit(strict=True), plait.vmap])
 def test_python_branches_are_refused_where_values_are_unknown(transform: Any) -> None:
     def f(x: Any) -> Any:
         return x if x > 0 else -x
