@@ -387,7 +387,7 @@ class Jitted:
         self._split_lines.add(line)
         name = getattr(self.function, "__name__", "the function")
         text = message(
-            f"{name} is compiled in parts: its Python code looks at the value of a tensor here, so it runs at each call",
+            f"{name} is compiled in parts: its Python code looks at the value of a tensor here, so it runs each time",
             "a look at the value (bool, int, float, item, numpy)",
             "only operations on tensors, for one program without Python",
             "use plait.where or plait.cond instead of `if`, or pass the value as a static argument; "
