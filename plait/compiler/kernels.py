@@ -44,7 +44,7 @@ def group_source(group: Group) -> Source:
     for node in inputs_of(group):
         number[node] = len(number)
         rows.append(f"in {node.aval}")
-    for node in _in_order(group):
+    for node in in_order(group):
         inputs = []
         for i in node.inputs:
             inputs.append(f"{i.dtype.name}:{i.value!r}" if i.prim is CONSTANT else str(number[i]))
@@ -54,7 +54,8 @@ def group_source(group: Group) -> Source:
     return Source("\n".join(rows), lambda name, target: lower(group, name, target))
 
 
-def _in_order(group: Group) -> list[Node]:
+def in_order(group: Group) -> list[Node]:
+    """Return the members of a group, inputs first."""
     order: list[Node] = []
     done: set[Node] = set()
     for root in group.members:

@@ -14,6 +14,7 @@ from plait.compiler.kernels import ADVANCE, COPY, START, STORE_ROW, Source, grou
 from plait.compiler.memory import Interval, extend_over_loops, plan
 from plait.compiler.schedule import schedule
 from plait.compiler.simplify import expand, simplify
+from plait.compiler.sizes import Sizes
 from plait.core import flags
 from plait.core.aval import Aval, aval
 from plait.core.dtype import int64
@@ -139,13 +140,15 @@ def _touched(step: Step) -> list[Value]:
     return [step.unless] if isinstance(step, Jump) and step.unless is not None else []
 
 
-def compile_nodes(outputs: Sequence[Node], leaves: Sequence[Node], fused: bool = True) -> Plan:
+def compile_nodes(
+    outputs: Sequence[Node], leaves: Sequence[Node], fused: bool = True, sizes: Sizes | None = None
+) -> Plan:  # fmt: skip
     """Compile the computation of `outputs` from `leaves`.
 
     With `fused` false every operation is one shape-generic kernel (the first tier). Outputs may repeat and may
-    be leaves; each gets memory of its own.
+    be leaves; each gets memory of its own. `sizes` knows what the same computation was compiled for before.
     """
-    return Compiler(fused).compile(outputs, leaves)
+    return Compiler(fused, sizes).compile(outputs, leaves)
 
 
 _generic: dict[Any, tuple[Source, dict[str, int], list[int]]] = {}
@@ -169,8 +172,10 @@ def generic_source(node: Node) -> tuple[Source, dict[str, int], list[int]]:
 class Compiler:
     """Builds one plan."""
 
-    def __init__(self, fused: bool) -> None:
-        self.fused = fused
+    def __init__(self, fused: bool, sizes: Sizes | None = None) -> None:
+        self.fused, self.sizes = fused, sizes
+        if sizes is not None:
+            sizes.begin()
         self.steps: list[Step] = []
         self.values: list[Value] = []
         self.loops: list[tuple[Label, Label]] = []
@@ -253,7 +258,7 @@ class Compiler:
         if anchor is not None and anchor.prim.is_call:
             self.emit_call(anchor)
             return
-        flat = flatten_group(group)
+        flat = flatten_group(group) or (self.sizes.generic(group) if self.sizes is not None else None)
         if flat is None:
             values = {i: self.resolve(i) for i in group_buffers(group)[0]}
             self.launch(group, {}, values, {o: o for o in group.outputs})

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from plait.compiler.pipeline import compile_nodes
+from plait.compiler.sizes import Family, family
 from plait.core import tree
 from plait.core.errors import PerformanceWarning, check_function, message
 from plait.core.graph import (
@@ -47,10 +48,11 @@ class _Entry:
     """One compiled version of a function: for one signature of arguments and one state of its guards."""
 
     def __init__(
-        self, function: Function, leaves: Sequence[Any], treedef: Any, slots: Sequence[int], strict: bool
+        self, function: Function, leaves: Sequence[Any], treedef: Any, slots: Sequence[int], strict: bool,
+        families: dict[Any, Family],
     ) -> None:  # fmt: skip
         outer = lazy.state.observer
-        self.function, self.treedef = function, treedef
+        self.function, self.treedef, self.families = function, treedef, families
         self.names = Names(function)
         holders = [placeholder(node_of(leaves[k]).aval) for k in slots]
         handles = [wrap(h) for h in holders]
@@ -129,6 +131,10 @@ class _Entry:
         """Compile; new state takes over the memory of the old."""
         cells = {id(c): len(holders) + k for k, c in enumerate(self.cells) if c is not None}
         leaves = [*holders, *captured]
+        key, numbers = family(outputs)
+        kin = self.families.setdefault(key, Family())
+        dynamic = kin.observe(numbers)
+        stand_ins = {c: placeholder(c.aval) for c in dynamic}
         donated: dict[int, int] = {}
         for k, t in enumerate(self.changed, len(self.out_nodes)):
             if id(t) not in cells:
@@ -136,14 +142,18 @@ class _Entry:
                 leaves.append(placeholder(t.aval))
                 self.cells.append(t)
             donated[k] = cells[id(t)]
+        self.constants = [n.value if c is None else None for c, n in zip(self.cells, captured, strict=False)]
+        self.constants += [None] * (len(self.cells) - len(captured)) + [lazy.scalar_buffer(c) for c in dynamic]
+        self.cells += [None] * len(dynamic)
+        leaves += stand_ins.values()
         for k, t in enumerate(self.fresh, len(self.out_nodes) + len(self.changed)):
             donated[k] = len(leaves)
             leaves.append(placeholder(t.aval))
-        self.program = Executable(compile_nodes(outputs, leaves), donated)
+        if dynamic:
+            outputs = lazy.replace_constants(outputs, stand_ins)
+        self.program = Executable(compile_nodes(outputs, leaves, sizes=kin.sizes), donated)
         # From here on no node of the graph is held: it would keep old values alive, and `_own_memory` counts holders.
         self.program.plan.forget_sources()
-        self.constants = [n.value if c is None else None for c, n in zip(self.cells, captured, strict=False)]
-        self.constants += [None] * (len(self.cells) - len(captured))
         self.out_nodes = [_leaf(None, n) for n in self.out_nodes]
 
     # running
@@ -342,6 +352,7 @@ class Jitted:
         self.function, self.strict = function, strict
         self._split_lines: set[tuple[str, int]] = set()
         self._entries: dict[Any, list[_Entry]] = {}
+        self._families: dict[Any, Family] = {}
         self._lock = threading.RLock()
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
@@ -373,7 +384,7 @@ class Jitted:
                     return entry.run(leaves, slots)
         with self._lock:
             lazy.flush(*[leaves[k] for k in slots])
-            entry = _Entry(self.function, leaves, treedef, slots, self.strict)
+            entry = _Entry(self.function, leaves, treedef, slots, self.strict, self._families)
             self._entries.setdefault(key, []).append(entry)
         if entry.split is None:
             return entry.run(leaves, slots)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from plait.compiler.pipeline import compile_nodes
+from plait.compiler.sizes import Family, Sizes, family
 from plait.core.errors import AbstractValueError, message
 from plait.core.graph import (
     ABSTRACT,
@@ -195,20 +196,24 @@ class _Structure:
     """Programs for one structure of pending work.
 
     Constants that were seen with two values became run-time inputs (`dynamic`), so that a changing learning rate
-    is no new program.
+    is no new program. `sizes` is None while it runs operation by operation.
     """
 
-    __slots__ = ("count", "constants", "dynamic", "programs")
+    __slots__ = ("count", "constants", "dynamic", "sizes", "programs")
 
     def __init__(self, constants: tuple[Any, ...]) -> None:
         self.count = 0
         self.constants = constants
         self.dynamic: frozenset[int] = frozenset()
+        self.sizes: Sizes | None = None
         self.programs: dict[Any, Executable] = {}
 
 
 _MOST_STRUCTURES = 1024
 _structures: dict[Any, _Structure] = {}  # the most recently used last
+_MOST_FAMILIES = 256
+_families: dict[Any, Family] = {}  # likewise
+_FUSED_FROM = 3  # versions of a family: from the third on, one that is new is not waited for to come back
 
 
 def flush(*tensors: Tensor) -> None:
@@ -256,32 +261,53 @@ def compute(outputs: Sequence[Node]) -> list[Buffer]:
         if len(_structures) >= _MOST_STRUCTURES:
             del _structures[next(iter(_structures))]
     _structures[key] = structure
-    structure.count += 1
+    if structure.sizes is None:
+        _choose_tier(structure, outputs, constants)
     if values != structure.constants:
         changed = {k for k, (a, b) in enumerate(zip(values, structure.constants, strict=True)) if a != b}
         if changed - structure.dynamic:
             structure.dynamic |= changed
             structure.programs.clear()
     static = tuple([v for k, v in enumerate(values) if k not in structure.dynamic])
-    fused = structure.count > 1
-    program = structure.programs.get((static, str(static), fused))
+    program = structure.programs.get((static, str(static), structure.sizes))
     dynamic = [constants[k] for k in sorted(structure.dynamic)]
     if program is None:
-        program = structure.programs[static, str(static), fused] = _program(outputs, leaves, dynamic, fused)
+        program = _program(outputs, leaves, dynamic, structure.sizes)
+        structure.programs[static, str(static), structure.sizes] = program
     return program.run([leaf.value for leaf in leaves] + [scalar_buffer(c) for c in dynamic])
 
 
-def _program(outputs: Sequence[Node], leaves: Sequence[Node], dynamic: Sequence[Node], fused: bool) -> Executable:
+def _choose_tier(structure: _Structure, outputs: Sequence[Node], constants: Sequence[Node]) -> None:
+    """Let a structure that came back, or is one more version of a known one, run as a fused program from now on."""
+    key, numbers = family(outputs)
+    kin = _families.pop(key, None)
+    if kin is None:
+        kin = Family()
+        if len(_families) >= _MOST_FAMILIES:
+            del _families[next(iter(_families))]
+    _families[key] = kin
+    structure.count += 1
+    kin.versions += structure.count == 1
+    if structure.count > 1 or kin.versions >= _FUSED_FROM:
+        structure.sizes = kin.sizes
+        changing = set(kin.observe(numbers))
+        structure.dynamic |= {k for k, c in enumerate(constants) if c in changing}
+
+
+def _program(
+    outputs: Sequence[Node], leaves: Sequence[Node], dynamic: Sequence[Node], sizes: Sizes | None
+) -> Executable:  # fmt: skip
     if dynamic:
         stand_ins = [placeholder(c.aval) for c in dynamic]
-        outputs = _replace_constants(outputs, dict(zip(dynamic, stand_ins, strict=True)))
+        outputs = replace_constants(outputs, dict(zip(dynamic, stand_ins, strict=True)))
         leaves = [*leaves, *stand_ins]
-    program = Executable(compile_nodes(outputs, leaves, fused))
+    program = Executable(compile_nodes(outputs, leaves, sizes is not None, sizes))
     program.plan.forget_sources()
     return program
 
 
-def _replace_constants(outputs: Sequence[Node], replacement: dict[Node, Node]) -> list[Node]:
+def replace_constants(outputs: Sequence[Node], replacement: dict[Node, Node]) -> list[Node]:
+    """Return pending `outputs` with constants, which nothing computed holds, replaced."""
     computed = {n: n for n in toposort(outputs, has_value) if n.value is not None}
     return substitute(outputs, {**computed, **replacement})
 

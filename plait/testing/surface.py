@@ -353,17 +353,18 @@ def _vjp(sample: Sample, random: Any) -> None:
 
 
 def _sizes(sample: Sample, random: Any) -> None:
-    """Another size of a batch axis needs no new kernels, once two sizes were seen."""
-    for count in (2, 3, 5):
-        compiled = statistics.compiled + statistics.from_cache
-        batch = [
-            plait.stack(column) for column in zip(*[_perturbed(sample, random) for _ in range(count)], strict=True)
-        ]
+    """Another size of a batch axis needs no new kernels, once two sizes were seen, and the values are right."""
+    call = plait.jit(plait.vmap(sample.call), strict=True)
+    made = 0
+    for count in (2, 3, 5, 4):
+        copies = [_perturbed(sample, random) for _ in range(count)]
+        batch = [plait.stack(column) for column in zip(*copies, strict=True)]
         plait.sync()
-        compiled = statistics.compiled + statistics.from_cache
-        for y in plait.vmap(sample.call)(*batch):
-            y.detach().numpy()
-    made = statistics.compiled + statistics.from_cache - compiled
+        made = statistics.compiled + statistics.from_cache
+        got = call(*batch)
+        made = statistics.compiled + statistics.from_cache - made
+        separate = [sample.call(*c) for c in copies]
+        _close(got, [plait.stack(column) for column in zip(*separate, strict=True)], 1e-5)
     if made:
         raise Inapplicable(f"{made} kernel{'s are' if made > 1 else ' is'} made for each size")
 
