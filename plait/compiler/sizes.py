@@ -36,13 +36,14 @@ class Place:
         """Take note of one more plan; returns the number of the symbol that each size becomes, or None."""
         parts: dict[tuple[int, int], int] = {}
         kept: set[int] = set()
+        before = frozenset(self.changing)
         for k, (kind, size) in enumerate(zip(self.kinds, sizes, strict=True)):
             part = parts.get((kind, size))
             if part is None:
                 part = kind
                 if kind in kept:
                     part = self.last = self.last + 1
-                    if kind in self.changing:
+                    if kind in before:
                         self.changing.add(part)
                 kept.add(kind)
                 parts[kind, size] = part

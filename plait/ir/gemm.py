@@ -31,6 +31,7 @@ _TILE_BYTES = 131072  # the part of C that one task sums stays in the L2 cache,
 _PRIVATE_BYTES = 147456  # and so does what it packs
 TASKS = 32  # enough for every thread to have several,
 TASK_FLOPS = 200_000  # but each must be worth the trouble
+_UNKNOWN = 256
 _TOGETHER = 4  # panels of rows that are copied side by side
 
 
@@ -103,6 +104,11 @@ def smaller(a: Index, b: Index) -> Index:
 def larger(a: Index, b: Index) -> Index:
     """The greater of two indices."""
     return max(a, b) if isinstance(a, int) and isinstance(b, int) else binary("max", const(a), const(b))
+
+
+def typical(size: Index) -> int:
+    """A size to decide by: itself, or a middling one where it is known only at run time."""
+    return size if isinstance(size, int) else _UNKNOWN
 
 
 def ceil_div(a: Index, b: int) -> Index:
@@ -372,11 +378,10 @@ def panels_for(size: Index, width: int, most: int) -> int:
 
 def _spread(g: Gemm, rows: int, columns: int, shared: str) -> tuple[int, int]:
     """Cut finer until there are enough tasks for a large machine, the side first whose cut repeats no packing."""
-    if not (isinstance(g.m, int) and isinstance(g.n, int) and isinstance(g.batch, int)):
-        return rows, columns
-    tile, k = g.tile, g.k if isinstance(g.k, int) else g.tile.depth
+    batch = g.batch if isinstance(g.batch, int) else 1
+    m, n, k, tile = typical(g.m), typical(g.n), typical(g.k), g.tile
     least_rows, least_columns = (8 * tile.rows, tile.columns) if shared == "a" else (4 * tile.rows, 4 * tile.columns)
-    while g.batch * -(-g.m // rows) * -(-g.n // columns) < TASKS and rows * columns * k > TASK_FLOPS:
+    while batch * -(-m // rows) * -(-n // columns) < TASKS and rows * columns * k > TASK_FLOPS:
         fewer_rows, fewer_columns = _half(rows, g.unit), _half(columns, tile.columns)
         can_cut_rows, can_cut_columns = fewer_rows >= least_rows, fewer_columns >= least_columns
         if can_cut_columns and (shared == "a" or not can_cut_rows):

@@ -19,6 +19,7 @@ from plait.ir.gemm import (
     multiply_add,
     panels_for,
     smaller,
+    typical,
 )
 from plait.ir.loop import Expr, Index, const, fma
 
@@ -39,8 +40,10 @@ class _Direct:
         self.tile, self.lanes = choose_tile(target, dtype, self.n, self.k), lanes_of(target, dtype)
         self.width = self.tile.columns
         is_large = self.n > self.width and self.n * self.k * dtype.itemsize > _CACHED
-        self.copied = not along_n or (is_large and self.m >= _MANY)
-        self.height = -(-self.m // -(-self.m // self.tile.rows))  # of about one height, rather than a low last one
+        self.copied = not along_n or (is_large and typical(self.m) >= _MANY)
+        self.height = self.tile.rows
+        if isinstance(self.m, int):
+            self.height = -(-self.m // -(-self.m // self.tile.rows))  # of about one height, rather than a low last one
         self.whole = self.m // self.height * self.height
         flops = self.n * self.k
         most = min(_ROWS_BYTES // (self.k * dtype.itemsize), max(_REUSES * self.copied, TASK_FLOPS // flops))
@@ -50,9 +53,9 @@ class _Direct:
         """Write the loops: tasks of some rows and panels of columns."""
         b, width, chunks, panels = self.b, self.width, ceil_div(self.m, self.rows), ceil_div(self.n, self.width)
         is_known = isinstance(self.batch, int) and self.batch > 0
-        spread = max(1, min(panels, TASKS // (self.batch * chunks))) if is_known else 1
+        spread = max(1, min(panels, TASKS // (self.batch * ceil_div(typical(self.m), self.rows)))) if is_known else 1
         span = ceil_div(panels, spread) * width
-        flops = 2 * min(self.m, self.rows) * span * self.k
+        flops = 2 * min(typical(self.m), self.rows) * span * self.k
         with b.parallel(self.batch * chunks * spread, grain=grain(flops)) as task:
             rest, low = task // spread, task % spread * span
             batch, first = rest // chunks, rest % chunks * self.rows
@@ -78,9 +81,22 @@ class _Direct:
                 b.store(own, s * width + j, read_b(batch, s, n0 + j, None))
         with b.loop(first, smaller(first + self.rows, self.whole), self.height) as m0:
             self.corner((batch, m0, n0), (self.height, columns), read_a, read, write)
-        if self.whole < self.m:
+        if not isinstance(self.m, int):
+            self.last_rows(first, lambda m0, rows: self.corner((batch, m0, n0), (rows, columns), read_a, read, write))
+        elif self.whole < self.m:
             with b.when(const(first + self.rows) >= self.m):
                 self.corner((batch, self.whole, n0), (self.m - self.whole, columns), read_a, read, write)
+
+    def last_rows(self, first: Index, corner: Callable[[Expr, int], None]) -> None:
+        """Compute what is left of a number of rows known at run time: tiles of 4, 2 and 1 rows, say."""
+        b, m0 = self.b, const(self.whole)
+        rows = 1 << (self.height - 1).bit_length() >> 1
+        while rows:
+            is_there = ((const(self.m) - self.whole) // rows % 2).eq(1)
+            with b.when((const(first + self.rows) >= self.m) & is_there):
+                corner(m0, rows)
+            m0 = m0 + (const(self.m) - self.whole) // rows % 2 * rows
+            rows //= 2
 
     def corner(self, at: Sequence[Index], size: tuple[int, int], read_a: Reader, read_b: Any, write: Any) -> None:
         """Sum one tile in registers, and write it."""

@@ -21,6 +21,7 @@ from plait.ir.gemm import (
     product,
     row_packer,
     row_writer,
+    typical,
 )
 from plait.ir.loop import Expr, Index
 from plait.ir.unpacked import multiply_direct, multiply_dots, multiply_plainly, multiply_streamed
@@ -208,11 +209,13 @@ def _lower(site: Any) -> None:
 def _direct(site: Any, x: _Operands) -> bool:
     """Multiply without packing A where there are few k, and both operands lie so in memory, that it is not needed."""
     dtype, sizes = site.out.dtype, (x.m, x.n, x.k)
-    if not all(isinstance(n, int) for n in sizes) or dtype.compute is not dtype or 0 in sizes or x.n < _NARROW:
+    if not (isinstance(x.n, int) and isinstance(x.k, int)) or dtype.compute is not dtype or x.n < _NARROW:
+        return False
+    if x.k == 0 or (isinstance(x.m, int) and x.m == 0):
         return False
     if x.k * dtype.itemsize > _DEPTH or not (is_load(x.a(0, 0, 0)) and is_load(x.b(0, 0, 0))):
         return False
-    if x.m * x.k * dtype.itemsize > _STRIDED and not x.runs_along("a")[1]:
+    if typical(x.m) * x.k * dtype.itemsize > _STRIDED and not x.runs_along("a")[1]:
         return False
     along_n = x.runs_along("b")[0]
     multiply_direct(site.builder, site.target, (x.batch, *sizes), dtype, x.a, x.b, x.write, along_n)
@@ -229,8 +232,7 @@ def _oriented(site: Any, x: _Operands) -> _Operands:
     if not along_k or along_n:
         return x
     m_first = x.runs_along("a")[0]
-    fewer_rows = isinstance(x.m, int) and isinstance(x.n, int) and x.m < x.n
-    return _Operands(site, True) if m_first or fewer_rows else x
+    return _Operands(site, True) if m_first or typical(x.m) < typical(x.n) else x
 
 
 def _packed(site: Any, x: _Operands) -> None:
@@ -240,8 +242,7 @@ def _packed(site: Any, x: _Operands) -> None:
     layout, pack_a = (column_packer if along_m and not along_k else row_packer)(b, tile, x.a, x.m)
     pack_b = panel_packer(b, tile, x.b, x.n)
     g = Gemm(x.batch, x.m, x.n, x.k, dtype, tile, layout, pack_a, pack_b, row_writer(b, x.write, x.swapped))
-    b_is_larger = isinstance(x.m, int) and isinstance(x.n, int) and x.n > x.m
-    multiply(b, g, "a" if b_is_larger else "b")
+    multiply(b, g, "a" if typical(x.n) > typical(x.m) else "b")
 
 
 def _sample(random: Any, dtype: DType, size: int) -> Iterator[tuple[list[Any], dict[str, Any]]]:

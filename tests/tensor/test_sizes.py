@@ -160,3 +160,15 @@ def test_fifty_batch_sizes_compile_twice() -> None:
         step(x, y)
         compilations += kernels() > before
     assert compilations == 2
+
+
+@pytest.mark.parametrize(("inner", "columns"), [(8, 8), (33, 40), (64, 10), (250, 70), (300, 96)])
+def test_products_with_any_number_of_rows(inner: int, columns: int) -> None:
+    w = plait.randn(inner, columns)
+    f = plait.jit(lambda x, y: (plait.relu(x @ w) + 1, y @ w.T, x.T @ y))
+    for rows in (40, 41, *range(1, 20), 97):
+        x, y = np.random.default_rng(rows).standard_normal((2, rows, max(inner, columns))).astype(np.float32)
+        x, y = x[:, :inner], y[:, :columns]
+        want = np.maximum(x @ w.numpy(), 0) + 1, y @ w.numpy().T, x.T @ y
+        for g, e in zip(f(plait.tensor(x), plait.tensor(y)), want, strict=True):
+            np.testing.assert_allclose(g.numpy(), e, rtol=1e-4, atol=1e-3)
