@@ -1,14 +1,15 @@
-"""Composites, which stand for what a function records, and the end of a gradient."""
+"""Composites and segments, which stand for what a function records, and the end of a gradient."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
-from plait.core.graph import Graph, Node, inline
+from plait.core.graph import Graph, Node, inline, placeholder, substitute
 from plait.core.primitive import P, Primitive, Waived
 from plait.transforms.batch import batch_graph
-from plait.transforms.differentiate import linear_placeholder, linearize, transpose
+from plait.transforms.differentiate import linear_placeholder, linearize, split, transpose
 
 _WHOLE = Waived("follows its body")
 _TESTED = Waived("tested by programs in tests/transforms")
@@ -50,6 +51,73 @@ composite = Primitive(
 def _single(nodes: list[Node]) -> Any:
     return nodes if len(nodes) > 1 else nodes[0]
 
+
+# segment: a composite that stays one node when it is differentiated -------------------------------------------------
+
+
+@lru_cache(1024)
+def _linearized(body: Graph, mask: tuple[bool, ...]) -> tuple[Graph, Graph, tuple[bool, ...], tuple[int, ...]]:
+    """Return a body that also gives what its linear part needs, and that part.
+
+    The linear part takes these residuals, the inputs whose numbers come last, and the tangents.
+    """
+    results, holders, outs, kept = split(body, mask)
+    taken = [body.inputs.index(r) for r in kept if r in body.inputs]
+    made = [r for r in kept if r not in body.inputs]
+    stand_ins = {r: placeholder(r.aval) for r in (*made, *[body.inputs[k] for k in taken])}
+    present = [h for h in holders if h is not None]
+    replaced = substitute([o for o in outs if o is not None], {**stand_ins, **{h: h for h in present}})
+    linear = Graph([*stand_ins.values(), *present], replaced)
+    return Graph(body.inputs, [*results, *made]), linear, tuple([o is not None for o in outs]), tuple(taken)
+
+
+def _segment_linearize(node: Node, tangents: Sequence[Node | None]) -> tuple[Node, Any]:
+    body: Graph = node.params["body"]
+    holds_tangent = tuple([t is not None for t in tangents])
+    forward, linear, live, taken = _linearized(body, holds_tangent)
+    current = P.segment(*node.inputs, body=forward)
+    count = len(node.avals)
+    saved = [current[k] for k in range(count, len(forward.outputs))] + [node.inputs[k] for k in taken]
+    if not any(live):
+        return current, None
+    out = P.segment(*saved, *[t for t in tangents if t is not None], body=linear)
+    position = iter(range(count))
+    return current, [out[next(position)] if is_live else None for is_live in live]
+
+
+@lru_cache(1024)
+def _transposed_body(body: Graph, linear: tuple[bool, ...], given: tuple[bool, ...]) -> tuple[Graph, tuple[bool, ...]]:
+    """Return the body that pulls the cotangents of some outputs back to the linear inputs, and which of these have one."""
+    inputs = [
+        (linear_placeholder if flag else placeholder)(i.aval) for i, flag in zip(body.inputs, linear, strict=True)
+    ]
+    cotangents = [placeholder(o.aval) if g else None for o, g in zip(body.outputs, given, strict=True)]
+    sources = [i for i, flag in zip(inputs, linear, strict=True) if flag]
+    found = transpose(inline(body, inputs), sources, cotangents)
+    others = [i for i, flag in zip(inputs, linear, strict=True) if not flag]
+    graph = Graph([*others, *[c for c in cotangents if c is not None]], [f for f in found if f is not None])
+    return graph, tuple([f is not None for f in found])
+
+
+def _segment_transpose(node: Node, cotangent: list[Any], linear: Sequence[bool]) -> list[Node | None]:
+    given = tuple([c is not None for c in cotangent])
+    body, present = _transposed_body(node.params["body"], tuple(linear), given)
+    others = [i for i, flag in zip(node.inputs, linear, strict=True) if not flag]
+    out = P.segment(*others, *[c for c in cotangent if c is not None], body=body)
+    position, has = iter(range(len(body.outputs))), iter(present)
+    return [out[next(position)] if flag and next(has) else None for flag in linear]
+
+
+def _segment_batch(node: Node, inputs: Sequence[Node], batched: Sequence[bool], size: int) -> Node:
+    return P.segment(*inputs, body=batch_graph(node.params["body"], batched, size)[0])
+
+
+segment = Primitive(
+    "segment", kind="expand", aval=lambda *operands, body: body.avals,
+    lower=lambda node: inline(node.params["body"], node.inputs), linearize=_segment_linearize,
+    jvp=Waived("linearize holds the rule"), transpose=_segment_transpose, batch=_segment_batch,
+    shard=_WHOLE, cost=_WHOLE, domain=_TESTED, oracle=_TESTED, multi=True,
+)  # fmt: skip
 
 # stop_gradient: the identity, without a derivative ----------------------------------------------------------------
 

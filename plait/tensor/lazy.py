@@ -29,6 +29,8 @@ from plait.core.graph import (
 )
 from plait.runtime.buffer import Buffer, allocate, to_numpy
 from plait.runtime.launch import Executable, lock
+from plait.tensor import units
+from plait.tensor.units import scalar_buffer
 
 if TYPE_CHECKING:
     from plait.tensor.tensor import Tensor
@@ -185,13 +187,6 @@ def _not_known(node: Node) -> AbstractValueError:
     )
 
 
-def scalar_buffer(node: Node) -> Buffer:
-    """Return a buffer that holds a constant."""
-    buffer = allocate(node.aval.nbytes)
-    to_numpy(buffer, node.dtype.numpy, (), writable=True)[...] = node.value
-    return buffer
-
-
 class _Structure:
     """Programs for one structure of pending work.
 
@@ -262,6 +257,9 @@ def compute(outputs: Sequence[Node]) -> list[Buffer]:
             del _structures[next(iter(_structures))]
     _structures[key] = structure
     if structure.sizes is None:
+        structure.count += 1
+        if structure.count == 1 and (found := units.run(outputs)) is not None:
+            return found
         _choose_tier(structure, outputs, constants)
     if values != structure.constants:
         changed = {k for k, (a, b) in enumerate(zip(values, structure.constants, strict=True)) if a != b}
@@ -286,7 +284,6 @@ def _choose_tier(structure: _Structure, outputs: Sequence[Node], constants: Sequ
         if len(_families) >= _MOST_FAMILIES:
             del _families[next(iter(_families))]
     _families[key] = kin
-    structure.count += 1
     kin.versions += structure.count == 1
     if structure.count > 1 or kin.versions >= _FUSED_FROM:
         structure.sizes = kin.sizes

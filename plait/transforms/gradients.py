@@ -1,7 +1,7 @@
 """Reverse mode by structure: a history that was seen before is differentiated by one node, without walking its rules.
 
 The gradient of a history depends on its structure alone: on the primitives, their parameters and the avals of what is
-read from outside. So it is made once for each structure, on placeholders, and kept as the body of a `composite`.
+read from outside. So when a structure comes back it is made on placeholders, and kept as the body of a `composite`.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ from plait.core.primitive import P
 from plait.transforms.differentiate import Maybe, pull_back
 
 _MOST = 1024
-_PYTHON = frozenset(("tap", "custom_jvp", "custom_vjp", "callback"))  # rules of users: they run each time
-_NEW: Any = object()
-_known: dict[Any, _Gradient | None] = {}  # the most recently used last
+# rules of users run each time; those of segments are kept by themselves
+_NODE_BY_NODE = frozenset(("tap", "custom_jvp", "custom_vjp", "callback", "segment"))
+_MET, _REPLACED = "met once: it may never come back", "primitives are replaced: nothing can be kept"
+_known: dict[Any, _Gradient | str] = {}  # the most recently used last
 
 
 class _Gradient:
@@ -76,13 +77,13 @@ def gradients(
     if key is None:
         (result,), pull = pull_back([history[-1]], inputs, bits)
         return result, pull([cotangent])
-    found = _known.pop(key, _NEW)  # another thread finds it new too, at worst
-    if found is _NEW:
-        if len(_known) >= _MOST:
-            _known.pop(next(iter(_known)), None)
-        found = _derive(history, inputs, bits)
-    _known[key] = found
-    if found is None:
+    found = _known.pop(key, None)  # another thread finds it new too, at worst
+    if found is _MET:
+        found = _derive(history, inputs, bits) or _REPLACED
+    elif found is None and len(_known) >= _MOST:
+        _known.pop(next(iter(_known)), None)
+    _known[key] = found or _MET
+    if not isinstance(found, _Gradient):
         (result,), pull = pull_back([history[-1]], inputs, bits)
         return result, pull([cotangent])
     return history[-1], found.record(history, cotangent)
@@ -96,7 +97,7 @@ def _structure(history: Sequence[Node], inputs: Sequence[Node], bits: int) -> An
     for node in history:
         number[node] = len(rows)
         if _is_inside(node, sources, bits):
-            if node.prim.name in _PYTHON:
+            if node.prim.name in _NODE_BY_NODE:
                 return None
             rows.append((node.prim, node.params, *[number[i] for i in node.inputs]))
         elif node.flags & ABSTRACT:
