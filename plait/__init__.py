@@ -20,9 +20,10 @@ import sys as _sys
 import typing as _typing
 
 import plait.prims as _prims  # registers every primitive
-from plait import amp, cuda, fft, io, linalg, masked, nn, optim, random, signal, special
+from plait import amp, cuda, debug, fft, io, linalg, masked, nn, optim, random, signal, special
 from plait.amp import autocast
 from plait.core import errors, tree
+from plait.core.aval import Dim
 from plait.core.dtype import (
     DType,
     bfloat16,
@@ -43,6 +44,8 @@ from plait.core.dtype import (
     uint32,
     uint64,
 )
+from plait.debug.memory import memory_stats, set_memory_limit
+from plait.inspect.explanation import compile_log
 from plait.io import load, save
 from plait.linalg.toplevel import *
 from plait.lowrank import *
@@ -90,24 +93,32 @@ from plait.tensor.autograd import (
     value_and_grad,
     vjp,
 )
-from plait.tensor.control import cond, fori_loop, map_ as map, pure_callback, scan, while_loop
+from plait.tensor.control import cond, fori_loop, pure_callback, scan, switch, while_loop
+from plait.tensor.costs import cost
+from plait.tensor.invariance import batch_invariant
 from plait.tensor.jit import jit
 from plait.tensor.lazy import sync
+from plait.tensor.limits import assert_max_compiles
+from plait.tensor.mapping import associative_scan, map_ as map
 from plait.tensor.policies import checkpoint_name
 from plait.tensor.transforms import checkpoint, custom_jvp, custom_vjp, vmap
 
 if _typing.TYPE_CHECKING:
     from plait import data, metrics, train
+    from plait.profiling import memory_report, profile
 
 _LATER = ("data", "metrics", "train")
+_FUNCTIONS_LATER = {"memory_report": "plait.profiling", "profile": "plait.profiling"}
 
 
 def __getattr__(name: str) -> _typing.Any:
+    if name in _FUNCTIONS_LATER:
+        return getattr(_importlib.import_module(_FUNCTIONS_LATER[name]), name)
     return _importlib.import_module(f"plait.{name}") if name in _LATER else _absent(name)
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *_LATER]
+    return [*globals(), *_LATER, *_FUNCTIONS_LATER]
 
 
 _guard(fft, linalg, masked, nn.functional, random, signal, signal.windows, special, _sys.modules[__name__])

@@ -118,6 +118,9 @@ class custom_policy(ContextDecorator):  # noqa: N801 - used like a function
         self.policy = policy
         self._before: list[Policy | None] = []
 
+    def _recreate_cm(self) -> custom_policy:
+        return custom_policy(self.policy)  # threads may be inside one decorated function at once
+
     def __enter__(self) -> Any:
         self._before.append(recorder.mode)
         recorder.mode = self.policy
@@ -405,7 +408,7 @@ class GradScaler:
                     cell.copy_(value)
         self._found.clear()
         self._updates += 1
-        if lazy.state.observer is None and self._updates % _CHECK_EVERY == 0:
+        if lazy.observing() is None and self._updates % _CHECK_EVERY == 0:
             self.check()
 
     def check(self) -> None:

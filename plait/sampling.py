@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-import secrets
+import os
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -18,6 +18,7 @@ from plait import random
 from plait.core.dtype import as_dtype, float32, int64, uint32
 from plait.core.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeError, message
 from plait.core.primitive import P
+from plait.tensor import lazy
 from plait.tensor.converting import astype
 from plait.tensor.creation import asarray, check_device
 from plait.tensor.functions import limits_of
@@ -45,15 +46,16 @@ class Generator:
         if isinstance(seed, str):
             check_device(seed)
             seed = None
-        self.state = wrap(to_node(_state(_checked_seed(secrets.randbits(64) if seed is None else seed))))
+        self.state = wrap(to_node(_state(_fresh_seed() if seed is None else _checked_seed(seed))))
 
     def manual_seed(self, seed: int) -> Generator:
         """Start again from `seed`; returns the generator."""
-        return self.set_state(_state(_checked_seed(seed)))
+        write(self.state, to_node(_state(_checked_seed(seed))))
+        return self
 
     def seed(self) -> int:
         """Start again from a seed of the operating system; returns that."""
-        self.manual_seed(secrets.randbits(64))
+        self.manual_seed(_fresh_seed())
         return self.initial_seed()
 
     def initial_seed(self) -> int:
@@ -76,12 +78,20 @@ class Generator:
 
     def next_key(self) -> Tensor:
         """Return a new key and advance the state."""
+        with lazy.Claim(lazy.turn):  # two threads must not draw the same numbers
+            return self._advance()
+
+    def _advance(self) -> Tensor:
         node = node_of(self.state)
         base = wrap(P.slice(node, starts=(0,), limits=(2,), strides=(1,)))
         count = wrap(P.reshape(P.slice(node, starts=(2,), limits=(3,), strides=(1,)), shape=()))
         result = random.fold_in(base, count)
         self.state += _ADVANCE
         return result
+
+
+def _fresh_seed() -> int:
+    return int.from_bytes(os.urandom(8))
 
 
 def _checked_seed(seed: Any) -> int:

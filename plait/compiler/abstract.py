@@ -10,6 +10,7 @@ from plait.core.aval import Aval, Dim, Size, aval
 from plait.core.graph import CONSTANT, EMPTY, PLACEHOLDER, Node, Params, leaf
 
 _DIMS: dict[int, Dim] = {}
+_new = object.__new__
 
 
 def symbol(k: int) -> Dim:
@@ -19,9 +20,17 @@ def symbol(k: int) -> Dim:
 
 def copy_node(node: Node, inputs: tuple[Node, ...], result: Any, params: Params) -> Node:
     """Make a node without applying the rules of its primitive, which may not hold symbolically."""
-    made = leaf(node.prim, result, None, 0, params)
-    made.inputs = inputs
-    made.code, made.instruction = node.code, node.instruction
+    made = _new(Node)
+    made.prim, made.inputs, made.params, made.aval = node.prim, inputs, params, result
+    made.value, made.flags, made.extra = None, 0, None
+    made.code, made.instruction, made.scope = node.code, node.instruction, node.scope
+    return made
+
+
+def stand_in(node: Node, result: Aval) -> Node:
+    """Make a placeholder for a node."""
+    made = copy_node(node, (), result, EMPTY)
+    made.prim = PLACEHOLDER
     return made
 
 

@@ -189,10 +189,10 @@ class KernelSite(Site):
 
     def __init__(
         self, evaluator: Evaluator, node: Node, results: list[Buffer | None], target: Any,
-        follow: Callable[[Element, Sequence[Index], Expr | None], None] | None,
+        follow: Callable[[Element, Sequence[Index], Expr | None], None] | None, invariant: bool = False,
     ) -> None:  # fmt: skip
         super().__init__(evaluator, node)
-        self.results, self.target, self.follow = results, target, follow
+        self.results, self.target, self.follow, self.invariant = results, target, follow, invariant
 
     def result_aval(self, k: int) -> Aval:
         """Aval of result `k`."""

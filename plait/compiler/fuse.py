@@ -12,6 +12,7 @@ from math import prod
 from plait.compiler.groups import COLUMNS, INJECTIVE, AxisMap, Group, identity_map, input_map
 from plait.core.aval import Size, is_static
 from plait.core.graph import CONSTANT, GET, Node, is_leaf, toposort
+from plait.core.recorder import in_force
 
 CONTRACTIONS = ("dot_general", "conv", "conv_input", "conv_weight")
 FOLLOWED = (*CONTRACTIONS, "nonzero")  # kernels behind which elementwise work is fused
@@ -193,9 +194,11 @@ class Fuser:
         return self.worthwhile_rows(operand.shape, axes)
 
     def worthwhile_rows(self, shape: tuple[Size, ...], axes: tuple[int, ...]) -> bool:
-        if not is_static(shape) or prod(shape) <= _SMALL:  # type: ignore[arg-type]
+        if not is_static(shape) or prod(shape) <= _SMALL and not in_force().invariant:  # type: ignore[arg-type]
             return True
         rows = prod(n for i, n in enumerate(shape) if i not in axes)  # type: ignore[misc]
+        if in_force().invariant:
+            return len(shape) - 1 in axes or prod(shape) // max(1, rows) <= _TALL  # type: ignore[arg-type]
         if len(shape) - 1 in axes:
             return rows >= 16
         return rows >= 16 * COLUMNS and prod(shape) // rows <= _TALL  # type: ignore[arg-type]

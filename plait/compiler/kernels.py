@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any
 
 from plait.compiler.groups import Group
 from plait.compiler.lower import inputs_of, lower, results_of
 from plait.core.dtype import bool_, int64, uint8
-from plait.core.errors import InternalError
 from plait.core.graph import CONSTANT, Node, Params
+from plait.core.recorder import in_force
 from plait.ir.build import Builder
 from plait.ir.loop import Kernel, const
 
@@ -22,13 +23,10 @@ class Source:
     key: str
     write: Callable[[str, Any], Kernel]
 
-    def without_graph(self) -> Source:
-        """Return the source as a name only, which keeps no node alive."""
-        return Source(self.key, _forgotten)
-
-
-def _forgotten(name: str, target: Any) -> Kernel:
-    raise InternalError(f"kernel {name}: its graph was let go when its code was loaded")
+    @property
+    def name(self) -> str:
+        """The name of the kernel in object code."""
+        return "k" + blake2b(self.key.encode(), digest_size=8).hexdigest()
 
 
 def _parameter(value: Any) -> str:
@@ -51,11 +49,13 @@ def group_source(group: Group) -> Source:
         number[node] = len(number)
         rows.append(f"{node.prim.name}({','.join(inputs)}){_parameter(node.params)}->{node.aval}@{group.members[node]}")
     rows.append(f"{[number[o] for o in group.outputs]} {number.get(group.anchor) if group.anchor else None}")
-    return Source("\n".join(rows), lambda name, target: lower(group, name, target))
+    invariant = in_force().invariant
+    if invariant:
+        rows.append("batch invariant")
+    return Source("\n".join(rows), lambda name, target: lower(group, name, target, invariant))
 
 
 def in_order(group: Group) -> list[Node]:
-    """Return the members of a group, inputs first."""
     order: list[Node] = []
     done: set[Node] = set()
     for root in group.members:

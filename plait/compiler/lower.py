@@ -57,10 +57,16 @@ def results_of(group: Group) -> list[Any]:
 _SHIFTING = ("slice", "reverse", "pad", "dynamic_slice")  # views whose axes are those of their operand
 
 
-def lower(group: Group, name: str, target: Any) -> Kernel:
-    """Write the kernel of a group; its buffers are `inputs_of(group)` then `results_of(group)`."""
+def lower(group: Group, name: str, target: Any, invariant: bool = False) -> Kernel:
+    """Write the kernel of a group; its buffers are `inputs_of(group)` then `results_of(group)`.
+
+    If `invariant`, what is computed for a row does not depend on how many rows there are, to the last bit.
+    """
     with writing_for(lookups=target.has_lookups):
-        return _Lowering(group, name, target).run()
+        kernel = _Lowering(group, name, target, invariant).run()
+    for function in kernel.functions:
+        function.in_order = invariant
+    return kernel
 
 
 def identity_value(op: str, dtype: DType) -> Value:
@@ -81,8 +87,8 @@ def identity_value(op: str, dtype: DType) -> Value:
 
 
 class _Lowering:
-    def __init__(self, group: Group, name: str, target: Any) -> None:
-        self.group, self.target = group, target
+    def __init__(self, group: Group, name: str, target: Any, invariant: bool) -> None:
+        self.group, self.target, self.invariant = group, target, invariant
         self.builder = Builder(name)
         buffers = {}
         for k, node in enumerate(inputs_of(group)):
@@ -147,7 +153,7 @@ class _Lowering:
         count = len(anchor.aval) if isinstance(anchor.aval, tuple) else 1
         follow = self.follow if [o for o in group.outputs if o is not anchor] else None
         results = [self.results.get((anchor, k)) for k in range(count)]
-        anchor.prim.lower(KernelSite(self.evaluator, anchor, results, self.target, follow))
+        anchor.prim.lower(KernelSite(self.evaluator, anchor, results, self.target, follow, self.invariant))
 
     def follow(self, value: Element, index: Sequence[Index], guard: Expr | None) -> None:
         """Store what is fused behind the anchor, at the element that it has just computed."""
@@ -414,7 +420,8 @@ class _Lowering:
         inner = [r for r in runs if r[0] in axes]
         outer = [r for r in runs if r[0] not in axes]
         work = self.extent([a for r in inner for a in r])
-        is_short = isinstance(work, int) and work < NARROW and len(outer) == 1  # lanes across: they would be empty
+        # lanes across: they would be empty
+        is_short = isinstance(work, int) and work < NARROW and len(outer) == 1 and not self.invariant
         if not inner or (runs[-1] is inner[-1] and not is_short):
             with self.outer_loop(outer, work) as at:
                 self.row(at, inner, vector=True)

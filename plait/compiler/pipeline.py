@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import gc
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from plait.compiler.abstract import flatten_group, generalize
+from plait.compiler.abstract import copy_node, flatten_group, generalize, stand_in
 from plait.compiler.fuse import fuse, single
 from plait.compiler.groups import Group, in_place_nodes
 from plait.compiler.kernels import ADVANCE, COPY, START, STORE_ROW, Source, group_buffers, group_source
 from plait.compiler.memory import Interval, extend_over_loops, plan
 from plait.compiler.schedule import schedule
 from plait.compiler.simplify import expand, simplify
-from plait.compiler.sizes import Sizes
-from plait.core import flags
+from plait.compiler.sizes import Sizes, mapped
+from plait.core import flags, journal
 from plait.core.aval import Aval, aval
 from plait.core.dtype import int64
 from plait.core.errors import GradientError, InternalError, message
-from plait.core.graph import CONSTANT, GET, PLACEHOLDER, Graph, Node, inline, placeholder, toposort
+from plait.core.graph import CONSTANT, GET, PLACEHOLDER, Graph, Node, inline, placeholder, substitute, toposort
 from plait.core.primitive import P
 from plait.core.printer import to_python
+from plait.core.recorder import own
 
 
 @dataclass(eq=False, slots=True)
@@ -43,6 +46,8 @@ class Launch:
     scalars: dict[str, int]
     workspaces: list[Value] = field(default_factory=list)
     in_place: list[Value] = field(default_factory=list)  # may share memory: see `in_place_nodes`
+    reads: int = -1  # how many of `values` are inputs
+    work: tuple[Node, ...] = ()  # what is computed, results first, as nodes that hold no values
 
 
 @dataclass(eq=False, slots=True)
@@ -65,6 +70,7 @@ class HostCall:
     function: Callable[..., Any]
     inputs: list[tuple[Value, Aval]]
     results: list[tuple[Value, Aval]]
+    work: tuple[Node, ...] = ()
 
 
 Step = Launch | Label | Jump | HostCall
@@ -88,9 +94,10 @@ class Plan:
         input afterwards and its kernel reads the input only at the element that it writes; elsewhere it is
         computed in the arena and copied at the end. Returns `wanted`.
         """
+        uses = uses_of(self.steps) if wanted else {}
         for k, i in wanted.items():
             source, result = self.inputs[i], self.outputs[k]
-            if not can_overwrite(self.steps, source, result):
+            if not can_overwrite(self.steps, source, result, uses):
                 final = Value(result.nbytes, "output", k)
                 result.place, result.index = "temporary", -1
                 self.values.append(final)
@@ -98,14 +105,8 @@ class Plan:
                 self.steps.append(Launch(COPY, [result, final], {"bytes": result.nbytes}))
         return wanted
 
-    def forget_sources(self) -> None:
-        """Let go of the graph, once the code is loaded: it may hold the values that it was recorded on."""
-        for step in self.steps:
-            if isinstance(step, Launch):
-                step.source = step.source.without_graph()
-
-    def place(self) -> None:
-        """Lay out the temporaries; workspaces of launches must be known by now."""
+    def lives(self) -> dict[Value, Interval]:
+        """Return from which step to which each temporary lives; workspaces of launches must be known by now."""
         used: dict[Value, Interval] = {}
         position = {id(s): k for k, s in enumerate(self.steps)}
         for k, step in enumerate(self.steps):
@@ -114,22 +115,37 @@ class Plan:
                     interval = used.setdefault(value, Interval(value.nbytes, k, k))
                     interval.last = k
         extend_over_loops(list(used.values()), [(position[id(a)], position[id(b)]) for a, b in self.loops])
+        return used
+
+    def place(self) -> None:
+        """Lay out the temporaries."""
+        used = self.lives()
         offsets, self.arena = plan(list(used.values()))
         for value, offset in zip(used, offsets, strict=True):
             value.offset = offset
 
 
-def can_overwrite(steps: Sequence[Step], old: Value, new: Value) -> bool:
-    """Whether `new`, which straight-line `steps` make, may be written over `old` without changing a read of `old`."""
-    if any(isinstance(s, Jump) for s in steps):
+def uses_of(steps: Sequence[Step]) -> dict[Value, list[int]]:
+    """Return the numbers of the steps that touch each value; none at all where there are jumps."""
+    uses: dict[Value, list[int]] = {}
+    if not any(isinstance(s, Jump) for s in steps):
+        for k, s in enumerate(steps):
+            for value in _touched(s):
+                uses.setdefault(value, []).append(k)
+    return uses
+
+
+def can_overwrite(steps: Sequence[Step], old: Value, new: Value, uses: dict[Value, list[int]]) -> bool:
+    """Whether `new`, which straight-line `steps` make, may be written over `old` without changing a read of `old`.
+
+    `uses` are those of the steps.
+    """
+    if new not in uses:
         return False
-    first = next((k for k, s in enumerate(steps) if new in _touched(s)), None)
-    if first is None:
-        return False
+    first = uses[new][0]
     step = steps[first]
     same_element = isinstance(step, Launch) and old in step.in_place and new in step.in_place
-    readers = [k for k, s in enumerate(steps) if old in _touched(s)]
-    return all(k < first or (k == first and same_element) for k in readers)
+    return all(k < first or (k == first and same_element) for k in uses.get(old, ()))
 
 
 def _touched(step: Step) -> list[Value]:
@@ -148,6 +164,10 @@ def compile_nodes(
     With `fused` false every operation is one shape-generic kernel (the first tier). Outputs may repeat and may
     be leaves; each gets memory of its own. `sizes` knows what the same computation was compiled for before.
     """
+    computed = {n: placeholder(n.aval) for n in leaves if n.inputs}
+    if computed:  # what a gradient history keeps below a value is not to be computed again
+        outputs = substitute(outputs, {n: computed.get(n, n) for n in leaves})
+        leaves = [computed.get(n, n) for n in leaves]
     return Compiler(fused, sizes).compile(outputs, leaves)
 
 
@@ -169,6 +189,20 @@ def generic_source(node: Node) -> tuple[Source, dict[str, int], list[int]]:
     return found
 
 
+@contextmanager
+def _undisturbed(outputs: Sequence[Node]) -> Iterator[None]:
+    """Spare planning what slows it down: looking for the user's line, and for garbage, of which there is none."""
+    state, collects = own(), gc.isenabled()
+    before, state.location = state.location, next(iter(outputs), None)
+    gc.disable()
+    try:
+        yield
+    finally:
+        state.location = before
+        if collects:
+            gc.enable()
+
+
 class Compiler:
     """Builds one plan."""
 
@@ -185,7 +219,8 @@ class Compiler:
         inputs = [self.value(leaf.aval.nbytes, "input", k) for k, leaf in enumerate(leaves)]
         for leaf, value in zip(leaves, inputs, strict=True):
             self.home[leaf, 0] = value
-        found = self.body(outputs)
+        with _undisturbed(outputs):
+            found = self.body(outputs)
         results: list[Value] = []
         for k, (node, value) in enumerate(zip(outputs, found, strict=True)):
             if value.place != "temporary":
@@ -209,14 +244,17 @@ class Compiler:
         wanted = _in_memory(outputs)
         flags.show("graph", lambda: self.text(wanted))
         if self.fused:
-            wanted = _in_memory(simplify(wanted, self.stop))
+            with journal.timed("simplify"):
+                wanted = _in_memory(simplify(wanted, self.stop))
             flags.show("simplify", lambda: self.text(wanted))
-            groups = schedule(fuse(wanted, self.stop), wanted)
+            with journal.timed("fuse"):
+                groups = schedule(fuse(wanted, self.stop), wanted)
             flags.show("fuse", lambda: "\n\n".join(group_source(g).key for g in groups))
-            for group in groups:
-                self.emit_group(group)
+            with journal.timed("plan"):
+                for group in groups:
+                    self.emit_group(group)
         else:
-            wanted = expand(wanted, self.stop)
+            wanted = _in_memory(expand(wanted, self.stop))
             nodes = [n for n in toposort(wanted, self.stop) if not self.stop(n) and n.prim is not GET]
             for group in schedule([single(n) for n in nodes], wanted):
                 self.emit_node(group.outputs[0])
@@ -251,7 +289,7 @@ class Compiler:
         for k, a in enumerate(node.avals):
             self.home[node, k] = value = self.value(a.nbytes)
             values.append(value)
-        self.steps.append(Launch(source, values, scalars))
+        self.steps.append(Launch(source, values, scalars, reads=len(order), work=(_alone(node),)))
 
     def emit_group(self, group: Group) -> None:
         anchor = group.anchor
@@ -259,18 +297,20 @@ class Compiler:
             self.emit_call(anchor)
             return
         flat = flatten_group(group) or (self.sizes.generic(group) if self.sizes is not None else None)
-        if flat is None:
-            values = {i: self.resolve(i) for i in group_buffers(group)[0]}
-            self.launch(group, {}, values, {o: o for o in group.outputs})
-            return
-        generic, scalars, new = flat
+        plain, copies = mapped(group)  # a plan holds no node of the graph, which may hold values
+        generic, scalars, new = flat or (plain, {}, copies)
         old = {n: o for o, n in new.items() if o not in group.members}
         values = {i: self.resolve(old[i]) for i in group_buffers(generic)[0]}
-        self.launch(generic, scalars, values, {new[o]: o for o in group.outputs})
+        self.launch(generic, scalars, values, {new[o]: o for o in group.outputs}, tuple(plain.members))
 
     def launch(
-        self, group: Group, scalars: dict[str, int], inputs: dict[Node, Value], results: dict[Node, Node]
-    ) -> None:  # fmt: skip
+        self,
+        group: Group,
+        scalars: dict[str, int],
+        inputs: dict[Node, Value],
+        results: dict[Node, Node],
+        work: tuple[Node, ...],
+    ) -> None:
         reads, writes = group_buffers(group)
         values = [inputs[i] for i in reads]
         for node, index, _ in writes:
@@ -279,7 +319,7 @@ class Compiler:
             values.append(value)
         shared = in_place_nodes(group)
         in_place = [v for v, n in zip(values, [*reads, *[n for n, _, _ in writes]], strict=True) if n in shared]
-        self.steps.append(Launch(group_source(group), values, scalars, in_place=in_place))
+        self.steps.append(Launch(group_source(group), values, scalars, [], in_place, len(reads), work))
 
     def copy(self, source: Value, result: Value) -> None:
         self.steps.append(Launch(COPY, [source, result], {"bytes": source.nbytes}))
@@ -341,7 +381,8 @@ class Compiler:
         """Let the steps from `begin` on make `source` in the memory of `result`, if nothing else reads that later."""
         steps = self.steps[begin:]
         is_local = source.place == "temporary" and not any(source in _touched(s) for s in self.steps[:begin])
-        if not is_local or sum(s is source for s in sources) > 1 or not can_overwrite(steps, result, source):
+        is_shared = sum(s is source for s in sources) > 1
+        if not is_local or is_shared or not can_overwrite(steps, result, source, uses_of(steps)):
             return False
         for s in steps:
             if isinstance(s, Launch):
@@ -416,12 +457,18 @@ class Compiler:
         inputs = [(self.memory_of(i), i.aval) for i in node.inputs]
         results = self.results(node)
         pairs = list(zip(results, node.avals, strict=True))
-        self.steps.append(HostCall(partial(node.prim.lower, **node.params), inputs, pairs))
+        self.steps.append(HostCall(partial(node.prim.lower, **node.params), inputs, pairs, (_alone(node),)))
 
 
 def _in_memory(outputs: Sequence[Node]) -> list[Node]:
     """The outputs, with operations that store those that are constants."""
     return [P.broadcast(o, shape=(), axes=()) if o.prim is CONSTANT else o for o in outputs]
+
+
+def _alone(node: Node) -> Node:
+    """A copy of a node without the graph below it."""
+    inputs = tuple([i if i.prim is CONSTANT else stand_in(i, i.aval) for i in node.inputs])
+    return copy_node(node, inputs, node.aval, node.params)
 
 
 def _element(xs: Node, at: Node) -> Node:

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from plait.compiler.abstract import copy_node, symbol
+from plait.compiler.abstract import copy_node, stand_in, symbol
 from plait.compiler.groups import Group
 from plait.compiler.kernels import group_source, in_order
 from plait.compiler.lower import inputs_of
 from plait.core.aval import Aval, Dim, Size, aval
-from plait.core.graph import CONSTANT, EMPTY, PLACEHOLDER, Graph, Node, Params, is_leaf, leaf, toposort
+from plait.core.graph import CONSTANT, Graph, Node, Params, is_leaf, toposort
 
 _ANY = Dim("?")
 Visit = Callable[[int], Size]
@@ -93,15 +93,16 @@ class Sizes:
         return made, values, new
 
 
-def mapped(group: Group, visit: Visit) -> tuple[Group, dict[Node, Node]]:
+def mapped(group: Group, visit: Visit | None = None) -> tuple[Group, dict[Node, Node]]:
     """Return a group with `visit(size)` for each size that is not structure, and the new nodes by the old.
 
+    Without `visit` it is a copy whose nodes hold no values and no graph below them.
     Structure are 0 and 1 among the sizes of axes, and parameters that kernels need to know.
     """
     new: dict[Node, Node] = {}
     made = Group(group.number, _shape(group.shape, visit), group.axes)
     for node in inputs_of(group):
-        new[node] = leaf(PLACEHOLDER, _aval(node.aval, visit))
+        new[node] = stand_in(node, _aval(node.aval, visit))
     for node in in_order(group):
         result: Any = tuple([_aval(a, visit) for a in node.aval]) if isinstance(node.aval, tuple) else _aval(
             node.aval, visit
@@ -114,17 +115,17 @@ def mapped(group: Group, visit: Visit) -> tuple[Group, dict[Node, Node]]:
     return made, new
 
 
-def _shape(shape: Sequence[Size], visit: Visit) -> tuple[Size, ...]:
-    return tuple([visit(n) if isinstance(n, int) and n > 1 else n for n in shape])
+def _shape(shape: tuple[Size, ...], visit: Visit | None) -> tuple[Size, ...]:
+    return shape if visit is None else tuple([visit(n) if isinstance(n, int) and n > 1 else n for n in shape])
 
 
-def _aval(a: Aval, visit: Visit) -> Aval:
-    return aval(a.dtype, _shape(a.shape, visit))
+def _aval(a: Aval, visit: Visit | None) -> Aval:
+    return a if visit is None else aval(a.dtype, _shape(a.shape, visit))
 
 
-def _params(node: Node, visit: Visit) -> Params:
-    if not node.params:
-        return EMPTY
+def _params(node: Node, visit: Visit | None) -> Params:
+    if not node.params or visit is None:
+        return node.params
     found: dict[str, Any] = {}
     for name, value in node.params.items():
         if name == "shape":

@@ -12,15 +12,23 @@ _MOST_BYTES = 1 << 63
 
 
 class Dim:
-    """A symbolic size: an integer known only at run time.
+    """A size known only at run time. Two are equal when they are the same object.
 
-    Two symbols are equal when they are the same object. `hint` is one size that it has had.
+    Args:
+        name: how it prints.
+        hint: a size that it has had.
+        min: the smallest size that it may have, where it declares that of an argument (see `plait.jit`).
+        max: the largest; None for any.
+
+    Example:
+        >>> plait.Dim("batch", max=512)
+        batch
     """
 
-    __slots__ = ("name", "hint", "slot")
+    __slots__ = ("name", "hint", "min", "max")
 
-    def __init__(self, name: str, hint: int = 0, slot: int = -1) -> None:
-        self.name, self.hint, self.slot = name, hint, slot
+    def __init__(self, name: str, hint: int = 0, *, min: int = 0, max: int | None = None) -> None:
+        self.name, self.hint, self.min, self.max = name, hint, min, max
 
     def __repr__(self) -> str:
         return self.name

@@ -41,6 +41,10 @@ class AbstractValueError(PlaitError, TypeError):
     """Python looked at a value that is not known while a function is staged."""
 
 
+class LeakedTensorError(AbstractValueError):
+    """A tensor is used that a function stored outside while a transform recorded it: it has no value."""
+
+
 class LinAlgError(PlaitError, numpy.linalg.LinAlgError):
     """A matrix for which the result does not exist: singular, not positive-definite, or without convergence."""
 
@@ -53,12 +57,20 @@ class GradientError(PlaitError, RuntimeError):
     """Automatic differentiation was asked for something undefined."""
 
 
+class NonFiniteError(PlaitError, FloatingPointError):
+    """An operation made a NaN or an infinity, while those are looked for: see `plait.debug.nans`."""
+
+
 class OutOfMemoryError(PlaitError, MemoryError):
-    """The system has no memory left for a buffer."""
+    """The system, or the limit that the user set, has no memory left for a buffer."""
 
 
 class InternalError(PlaitError, RuntimeError):
     """A broken invariant inside plait: please report it."""
+
+
+class CompileCountError(PlaitError, AssertionError):
+    """More was compiled than `plait.assert_max_compiles` allows."""
 
 
 class PerformanceWarning(UserWarning):

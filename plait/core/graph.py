@@ -13,12 +13,14 @@ from plait.core.aval import Aval, Size, aval
 from plait.core.dtype import DType, float32
 from plait.core.errors import ArgumentTypeError, InternalError, message
 from plait.core.primitive import PRIMITIVES, Primitive, Waived
+from plait.core.recorder import in_force, own, recorder as recorder
 
 # What a node depends on, or-ed along the graph: a tensor that requires gradients, a placeholder, a variable of a
 # running gradient transform, a linear placeholder, a history that backward() has freed.
 REQUIRES_GRAD, ABSTRACT, TRACED, LINEAR, FREED = 1, 2, 4, 8, 16
 _HISTORY = REQUIRES_GRAD | FREED
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_BACKWARD = "|backward"
 _IS_INTERNAL: dict[str, bool] = {}  # by file name, whose hash is kept (that of a code object is not)
 
 
@@ -38,32 +40,17 @@ class Params(dict[str, Any]):
 EMPTY = Params()
 
 
-class Recorder:
-    """Process-wide recording state: `mask` is and-ed into flags, `location` overrides the source line.
-
-    `mode` is None, or what converts the arguments of functions before they record: `mode.cast(name, args, kwargs)`
-    (see `plait.amp`). Recordings are kept for each of its values.
-    """
-
-    __slots__ = ("mask", "location", "mode")
-
-    def __init__(self) -> None:
-        self.mask = -1
-        self.location: Node | None = None
-        self.mode: Any = None
-
-
-recorder = Recorder()
-
-
 class Node:
-    """One operation in a graph: `(primitive, inputs, params, aval, source line)`.
+    """One operation in a graph: `(primitive, inputs, params, aval, source line, module path)`.
 
     `aval` is an `Aval`, or a tuple of them for a primitive with several results, which `P.get` selects from.
-    `value` is the buffer once computed, or the Python scalar of a constant.
+    `value` is the buffer once computed, or the Python scalar of a constant. `scope` is the path of the module that
+    recorded it, None outside of modules; see `backward_scope`.
     """
 
-    __slots__ = ("prim", "inputs", "params", "aval", "value", "flags", "code", "instruction", "extra", "__weakref__")
+    __slots__ = (
+        "prim", "inputs", "params", "aval", "value", "flags", "code", "instruction", "scope", "extra", "__weakref__",
+    )  # fmt: skip
     prim: Primitive
     inputs: tuple[Node, ...]
     params: Params
@@ -72,6 +59,7 @@ class Node:
     flags: int
     code: CodeType | None
     instruction: int
+    scope: str | None
     extra: Any
 
     @property
@@ -148,11 +136,13 @@ _new = object.__new__
 
 
 def locate(node: Node) -> None:
-    """Store the user's source position in `node`: the innermost frame outside plait."""
-    override = recorder.location
+    """Store the user's source position in `node`, the innermost frame outside plait, and the module path."""
+    state = in_force()
+    override = state.location
     if override is not None:
-        node.code, node.instruction = override.code, override.instruction
+        node.code, node.instruction, node.scope = override.code, override.instruction, override.scope
         return
+    node.scope = state.scope
     frame = sys._getframe(2)
     while frame is not None:
         code = frame.f_code
@@ -164,6 +154,25 @@ def locate(node: Node) -> None:
             return
         frame = frame.f_back  # type: ignore[assignment]
     node.code, node.instruction = None, 0
+
+
+def backward_scope(scope: str | None) -> str:
+    """Return the scope of what carries gradients back through operations of a scope."""
+    return _BACKWARD if scope is None else scope if scope.endswith(_BACKWARD) else scope + _BACKWARD
+
+
+def derivative_place(node: Node) -> Node:
+    """Return a location for what belongs to the derivative of `node`: the line of it, and the scope of gradients."""
+    place = _new(Node)
+    place.code, place.instruction, place.scope = node.code, node.instruction, backward_scope(node.scope)
+    return place
+
+
+def forward_scope(scope: str | None) -> tuple[str | None, bool]:
+    """Return the module path of a scope, None outside of modules, and whether gradients are carried back there."""
+    if scope is None or not scope.endswith(_BACKWARD):
+        return scope, False
+    return scope.removesuffix(_BACKWARD) or None, True
 
 
 def is_internal(code: CodeType) -> bool:
@@ -206,7 +215,7 @@ def record(prim: Primitive, inputs: tuple[Node, ...], params: Params = EMPTY) ->
     node.params = params
     node.aval = result  # type: ignore[assignment]
     node.value = node.extra = None
-    flags &= recorder.mask
+    flags &= in_force().mask
     if flags & _HISTORY and isinstance(result, Aval) and not result.dtype.is_inexact:
         flags &= ~_HISTORY  # no gradient flows through integers and booleans
     node.flags = flags
@@ -379,13 +388,14 @@ def rebuild(node: Node, inputs: tuple[Node, ...]) -> Node:
     """Record the operation of `node` on other inputs, keeping its source line, if it has one."""
     if all(a is b for a, b in zip(inputs, node.inputs, strict=True)):
         return node
-    previous = recorder.location
+    state = own()
+    previous = state.location
     if node.code is not None:
-        recorder.location = node
+        state.location = node
     try:
         return record(node.prim, inputs, node.params)
     finally:
-        recorder.location = previous
+        state.location = previous
 
 
 def substitute(outputs: Sequence[Node], replacement: dict[Node, Node]) -> list[Node]:
@@ -433,7 +443,7 @@ def close(inputs: Sequence[Node], outputs: Sequence[Node]) -> tuple[Graph, list[
 
 def _stand_in(node: Node) -> Node:
     result = leaf(PLACEHOLDER, node.aval, None, ABSTRACT)
-    result.code, result.instruction = node.code, node.instruction
+    result.code, result.instruction, result.scope = node.code, node.instruction, node.scope
     return result
 
 

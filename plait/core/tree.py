@@ -401,7 +401,10 @@ def check(expected: TreeDef, received: TreeDef, what: str = "The tree structures
     """
     if expected is received:
         return
-    lines = list(_differences(expected, received, "", prefix))
+    lines = [
+        f"  {path or 'the root'}: received {_summary(found)}, expected {_summary(wanted)}"
+        for path, wanted, found in differences(expected, received, prefix)
+    ]
     if not lines:
         return
     hidden = len(lines) - _MAX_DIFFERENCES
@@ -411,26 +414,30 @@ def check(expected: TreeDef, received: TreeDef, what: str = "The tree structures
     raise ArgumentError("\n".join([f"{what}, at:", *lines, fix]))
 
 
-def _differences(expected: TreeDef, received: TreeDef, path: str, prefix: bool) -> Iterator[str]:
+def differences(
+    expected: TreeDef, received: TreeDef, prefix: bool = False, path: str = ""
+) -> Iterator[tuple[str, TreeDef | None, TreeDef | None]]:  # fmt: skip
+    """Yield (path, expected, received) where two structures differ; None stands for nothing."""
     if expected is received or (prefix and expected.kind is None):
         return
     wanted = dict(zip(_child_names(expected), expected.children, strict=True))
     found = dict(zip(_child_names(received), received.children, strict=True))
-    where = path or "the root"
     if expected.kind is not received.kind or (wanted.keys() == found.keys() and expected.data != received.data):
-        yield f"  {where}: received {_summary(received)}, expected {_summary(expected)}"
+        yield path, expected, received
         return
     for name, child in wanted.items():
         if name in found:
-            yield from _differences(child, found[name], path + name, prefix)
+            yield from differences(child, found[name], prefix, path + name)
         else:
-            yield f"  {path + name}: received nothing, expected {_summary(child)}"
+            yield path + name, child, None
     for name, child in found.items():
         if name not in wanted:
-            yield f"  {path + name}: received {_summary(child)}, expected nothing"
+            yield path + name, None, child
 
 
-def _summary(treedef: TreeDef) -> str:
+def _summary(treedef: TreeDef | None) -> str:
+    if treedef is None:
+        return "nothing"
     text = _text(treedef)
     if len(text) > 60:
         text = text[:57] + "…"

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -45,6 +43,8 @@ def new_file(path: Location) -> Iterator[BinaryIO]:
 
     What the block wrote is on disk before; an exception leaves the old file as it was.
     """
+    import tempfile  # here, and shutil below: they are slow to import, and few write files
+
     target = Path(path)
     handle, temporary = tempfile.mkstemp(prefix=target.name, suffix=PARTIAL, dir=existing_folder(target.parent))
     try:
@@ -66,6 +66,9 @@ def new_folder(path: Path) -> Iterator[Path]:
 
     There must be no folder `path` yet. The block sees to it that the contents of its files are on disk.
     """
+    import shutil
+    import tempfile
+
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", suffix=PARTIAL, dir=existing_folder(path.parent)))
     try:
         yield temporary
@@ -80,6 +83,8 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 def remove_folder(path: Path) -> None:
     """Remove a folder; nobody sees a part of it under its own name."""
+    import shutil
+
     doomed = path.with_name(f".{path.name}-removed{PARTIAL}")
     shutil.rmtree(doomed, ignore_errors=True)
     os.rename(path, doomed)
@@ -88,6 +93,8 @@ def remove_folder(path: Path) -> None:
 
 def remove_partial_folders(folder: Path) -> None:
     """Remove what a killed process left behind."""
+    import shutil
+
     for left in folder.glob(f".*{PARTIAL}"):
         shutil.rmtree(left, ignore_errors=True)
 

@@ -461,7 +461,8 @@ class Function:
 
     The caller splits `range(extent)` into ranges [low, high), one for each thread. If `mark` is "vector" the
     parallel loop itself is a vector loop. `buffers` and `scalars` (names of int64 arguments) are the arguments,
-    in order. `grain` is the least number of iterations worth a thread.
+    in order. `grain` is the least number of iterations worth a thread. If `in_order`, what vector loops add up is
+    added in an order that depends on the number of elements and the lanes alone.
     """
 
     name: str
@@ -472,6 +473,7 @@ class Function:
     mark: str
     body: list[Statement]
     grain: int = 1
+    in_order: bool = False
 
 
 @dataclass(slots=True)

@@ -14,6 +14,7 @@ from plait.ir.gemm import (
     Reader,
     ceil_div,
     choose_tile,
+    copy_lines,
     grain,
     lanes_of,
     multiply_add,
@@ -160,6 +161,39 @@ def multiply_streamed(
         for row in range(m):
             with b.vector(0, count) as j:
                 write(i, row, first + j, b.load(sums, j + row * width))
+
+
+def multiply_copied(
+    b: Builder, target: Any, sizes: Sequence[Any], dtype: DType, read_a: Reader, read_b: Reader, write: Any
+) -> None:
+    """A few rows times a B that is contiguous along k: B is read once, by blocks, which are turned in the L1 cache.
+
+    `sizes` are the batch, m, n and k, as for `multiply_direct`.
+    """
+    batch, m, n, k = sizes
+    width = 2 * lanes_of(target, dtype)
+    depth, panels = _CACHED // (width * dtype.itemsize), ceil_div(n, width)
+    with b.parallel(batch * panels, grain=grain(2 * m * width * k)) as task:
+        i, low = task // panels, task % panels * width
+        own, sums = b.stack(dtype, depth * width), b.stack(dtype, m * width)
+        with b.vector(0, m * width) as j:
+            b.store(sums, j, 0)
+        with b.loop(0, ceil_div(k, depth)) as block:
+            first = block * depth
+            count = smaller(k - first, depth)
+            copy_lines(b, (own, 0), (low, n), width, count, lambda s, j: read_b(i, first + s, j))
+            registers = b.stack(dtype, m * width)
+            with b.vector(0, width) as j, b.loop(0, m, mark="unroll") as r:
+                b.store(registers, r * width + j, b.load(sums, r * width + j))
+            with b.loop(0, count) as s, b.loop(0, m, mark="unroll") as r, b.vector(0, width) as j:
+                product = multiply_add(
+                    read_a(i, r, first + s), b.load(own, s * width + j), b.load(registers, r * width + j)
+                )
+                b.store(registers, r * width + j, product)
+            with b.vector(0, width) as j, b.loop(0, m, mark="unroll") as r:
+                b.store(sums, r * width + j, b.load(registers, r * width + j))
+        with b.loop(0, m) as r, b.vector(0, smaller(n - low, width)) as j:
+            write(i, r, low + j, b.load(sums, r * width + j))
 
 
 def multiply_dots(

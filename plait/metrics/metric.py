@@ -74,7 +74,7 @@ class Metric:
     def prepare(self, *batch: Any) -> Self:
         """Make the state for batches like this one, unless it is there; the metric itself is returned."""
         if not self.state:
-            if lazy.state.observer is not None:
+            if lazy.observing() is not None:
                 text = f"A compiled function cannot make the state of {type(self).__name__}"
                 raise ArgumentError(message(text, fix="call prepare(*batch), or update once, before"))
             shapes = self.measure(*_tensors(batch))  # recorded only: nothing looks at its values
@@ -100,7 +100,7 @@ class Metric:
                     raise ShapeError(message(text, f"{name} of shape {value.shape}", expected, "call reset() first"))
             for name, value in self.combine(self.state, new).items():
                 self.state[name].copy_(value)
-        if lazy.state.observer is None:
+        if lazy.observing() is None:
             lazy.flush()  # the same structure after every batch, so it runs fused
         return self
 
@@ -120,7 +120,7 @@ class Metric:
         return self._checked(self.measure(*_tensors(batch)))
 
     def _checked(self, state: State) -> Any:
-        if lazy.state.observer is None:
+        if lazy.observing() is None:
             with contextlib.suppress(AbstractValueError):  # inside vmap: nothing can be said about values
                 self.check(state)
         return self.result(state)

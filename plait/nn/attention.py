@@ -194,7 +194,7 @@ class KVCache(Module):
 
     def _check_room(self, count: int) -> None:
         """Raise `ArgumentError` where `count` more do not fit, if the length is known without waiting for it."""
-        is_known = lazy.state.observer is None and self.length._node.value is not None
+        is_known = lazy.observing() is None and self.length._node.value is not None
         used = int(self.length.item()) if is_known else 0  # alone, `count` may be too much too
         if used + count > self.max_length:
             received, fix = f"{count} after {used} others", "make it with a larger max_length, or call reset()"

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from threading import get_ident
 from typing import Any, Self
+from weakref import WeakKeyDictionary
 
 from plait.core import tree
 from plait.core.dtype import DType, as_dtype
 from plait.core.errors import ArgumentError, ArgumentTypeError, ShapeError, message
+from plait.core.recorder import in_force, own
 from plait.nn.hooks import call_with_hooks
 from plait.nn.parameter import Buffer
 from plait.nn.skeleton import leaf_names, put_together, take_apart
@@ -70,11 +73,25 @@ class Module(Stateful):
         raise ArgumentTypeError(message(text, fix=f"define {type(self).__name__}.forward(self, ...)"))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if lazy.state.observer is not None:
+        if lazy.observing() is not None:
             lazy.state.observer.attribute_read(self, "_version")
-        if self._hooks:
-            return call_with_hooks(self, args, kwargs)
-        return self.forward(*args, **kwargs)
+        state = in_force()
+        if state.thread != get_ident():
+            state = own()
+        outer = state.scope
+        if outer is None:
+            state.paths = _paths_in(self) if self._modules else _NO_PATHS
+            state.scope = type(self).__name__
+        else:
+            state.scope = state.paths.get(id(self), outer)
+        try:
+            if self._hooks:
+                return call_with_hooks(self, args, kwargs)
+            return self.forward(*args, **kwargs)
+        finally:
+            if in_force() is not state:  # a setting was changed meanwhile
+                state = own()
+            state.scope = outer
 
     # attributes
 
@@ -82,7 +99,7 @@ class Module(Stateful):
         members = self.__dict__
         for group in ("_parameters", "_buffers", "_modules"):
             if name in members[group]:
-                if lazy.state.observer is not None:
+                if lazy.observing() is not None:
                     lazy.state.observer.attribute_read(self, "_version")
                 return members[group][name]
         if (parametrized := self._parametrization(name)) is not None:
@@ -119,6 +136,8 @@ class Module(Stateful):
             object.__setattr__(self, name, value)
         else:
             self._forget(name)
+            if lazy.observing() is not None and self._version and self.__dict__.get(name, value) is not value:
+                lazy.state.observer.attribute_written(self, name)
             object.__setattr__(self, name, value)
             self._changed()
 
@@ -136,9 +155,9 @@ class Module(Stateful):
 
     def _changed(self) -> None:
         """Tell compiled functions that they may have to look at this module again."""
-        if lazy.state.observer is None:
+        if lazy.observing() is None:
             self.__dict__["_version"] += 1
-            lazy.state.epoch += 1
+            lazy.state.changed()
 
     def _register(self, group: dict[str, Any], name: str, value: Any) -> None:
         if not isinstance(name, str) or not name or "." in name:
@@ -151,6 +170,8 @@ class Module(Stateful):
         if name not in group:
             self._forget(name)
         group[name] = value
+        if group is self._modules:
+            _paths.clear()
         self._changed()
 
     def register_parameter(self, name: str, param: Parameter | None) -> None:
@@ -307,7 +328,7 @@ class Module(Stateful):
     @property
     def training(self) -> bool:
         """Whether the module is in training mode, which dropout and batch normalization look at."""
-        if lazy.state.observer is not None:
+        if lazy.observing() is not None:
             lazy.state.observer.attribute_read(self, "training")
         return self.__dict__["_training"]
 
@@ -315,7 +336,7 @@ class Module(Stateful):
     def training(self, mode: bool) -> None:
         if self.__dict__["_training"] is not mode:
             self.__dict__["_training"] = mode
-            lazy.state.epoch += 1
+            lazy.state.changed()
 
     def train(self, mode: bool = True) -> Self:
         """Set training mode for this module and all in it; returns the module itself."""
@@ -383,7 +404,7 @@ class Module(Stateful):
                 if tensor.dtype.is_inexact and tensor.dtype is not dtype:
                     tensor.grad = None
                     write(tensor, converted(node_of(tensor), dtype))
-                    lazy.state.epoch += 1
+                    lazy.state.changed()
 
     def type(self, dst_type: Any) -> Self:
         """Convert to a dtype: the same as `to(dst_type)`."""
@@ -427,6 +448,18 @@ class Module(Stateful):
     def _repr_members(self) -> list[str]:
         """Return what `repr` shows of each child; its lines after the first are indented."""
         return [f"({name}): " + repr(child).replace("\n", "\n  ") for name, child in self._modules.items()]
+
+
+_paths: WeakKeyDictionary[Module, dict[int, str]] = WeakKeyDictionary()  # see `_paths_in`
+_NO_PATHS: dict[int, str] = {}
+
+
+def _paths_in(module: Module) -> dict[int, str]:
+    """Return the names of the modules in one, as `named_modules` has them, by id."""
+    found = _paths.get(module)
+    if found is None:
+        found = _paths[module] = {id(m): name for name, m in module.named_modules()}
+    return found
 
 
 def check_features(layer: str, x: Tensor, axis: int, expected: int, name: str) -> None:

@@ -54,14 +54,14 @@ class Uninitialized(Tensor):
         Raises:
             ArgumentError: while a function is staged.
         """
-        if lazy.state.observer is not None:
+        if lazy.observing() is not None:
             text = "A lazy layer takes its shapes from its first call, which cannot be part of a compiled function"
             raise ArgumentError(message(text, fix="call the model once before plait.jit does"))
         node = node_of(empty(tuple(shape), dtype=dtype or self.dtype))
         self.__class__ = Parameter if isinstance(self, Parameter) else Tensor
         with no_grad():
             write(self, node)
-        lazy.state.epoch += 1
+        lazy.state.changed()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}>"

@@ -8,7 +8,7 @@ from typing import Any
 
 from plait.core import tree
 from plait.core.errors import ArgumentTypeError, message
-from plait.core.graph import ABSTRACT, Graph, Node, placeholder, toposort
+from plait.core.graph import Graph, Node, placeholder, toposort
 from plait.core.primitive import Waived
 from plait.nn.module import Module
 from plait.nn.parameter import Uninitialized
@@ -136,7 +136,7 @@ def _run(model: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Watch
     finally:
         lazy.state.observer = outer
         staging.restore()
-        lazy.pending[:] = [t for t in lazy.pending if not t._node.flags & ABSTRACT]
+        lazy.forget()
         watch.remove()
     return watch
 

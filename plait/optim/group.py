@@ -33,6 +33,8 @@ class ParameterGroup(dict[str, Any]):
         changed: called after an option that is part of the program has changed.
     """
 
+    _names: tuple[str, ...] = ()  # so while it is unpickled: options come first
+
     def __init__(self, params: list[Tensor], options: Mapping[str, Any], changed: Callable[[Any], None]) -> None:
         for name, value in options.items():
             check_option(name, value)
@@ -45,7 +47,7 @@ class ParameterGroup(dict[str, Any]):
             self._fix()
 
     def __setitem__(self, name: str, value: Any) -> None:
-        if lazy.state.observer is not None:
+        if lazy.observing() is not None:
             text, fix = "An option of an optimizer cannot be set inside jit", "set it, or step the scheduler, outside"
             raise ArgumentError(message(text, f"{name}={value!r}", None, fix))
         check_option(name, value)
@@ -79,12 +81,12 @@ class ParameterGroup(dict[str, Any]):
         """Note what compiled steps depend on."""
         fixed = [(n, self[n]) for n in self._names if n not in self._cells]
         self.fixed = (*self._cells, *[(n, id(v) if isinstance(v, Tensor) else v) for n, v in fixed])
-        lazy.state.epoch += 1
+        lazy.state.changed()
         self._changed(self)
 
     def options(self) -> SimpleNamespace:
         """Return the options for a rule; those that change without a new program are tensors."""
-        if lazy.state.observer is not None:
+        if lazy.observing() is not None:
             lazy.state.observer.attribute_read(self, "fixed")
         options = SimpleNamespace(**{name: self[name] for name in self._names})
         for name, cells in self._cells.items():

@@ -195,7 +195,7 @@ def _with_hooks(step: Hook) -> Hook:
         result = step(self, *args, **kwargs)
         for hook in list(self._post_hooks.values()):
             hook(self, args, kwargs)
-        if lazy.state.observer is None:
+        if lazy.observing() is None:
             lazy.flush()  # the end of a step: what is pending has the same structure every time, so it runs fused
         return result
 

@@ -181,7 +181,7 @@ class RuleOptimizer(Optimizer):
         for p in params:
             self.state[p]["step"] = step
         self._layout += 1
-        lazy.state.epoch += 1
+        lazy.state.changed()
 
     # stepping
 
@@ -206,7 +206,7 @@ class RuleOptimizer(Optimizer):
     def _step_group(self, group: ParameterGroup) -> None:
         trained = [(p, p.grad) for p in group["params"]]
         self._separate_steps([p for p, g in trained if g is None], [p for p, g in trained if g is not None])
-        if lazy.state.observer is not None:
+        if lazy.observing() is not None:
             lazy.state.observer.attribute_read(self, "_layout")
         moving = [(p, grad) for p, grad in trained if grad is not None]
         if not moving:

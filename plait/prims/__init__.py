@@ -7,6 +7,7 @@ batching, sharding, cost, the domain of valid inputs and the name of its oracle.
 
 from plait.prims import (
     blocked,
+    choose,
     compact,
     composite,
     contract,
@@ -14,6 +15,7 @@ from plait.prims import (
     conv,
     convert,
     custom,
+    effect,
     elementwise,
     fft,
     gamma,
@@ -35,6 +37,7 @@ from plait.prims import (
 
 __all__ = [
     "blocked",
+    "choose",
     "compact",
     "composite",
     "contract",
@@ -42,6 +45,7 @@ __all__ = [
     "conv",
     "convert",
     "custom",
+    "effect",
     "elementwise",
     "fft",
     "gamma",

@@ -87,7 +87,7 @@ def _segment_linearize(node: Node, tangents: Sequence[Node | None]) -> tuple[Nod
 
 @lru_cache(1024)
 def _transposed_body(body: Graph, linear: tuple[bool, ...], given: tuple[bool, ...]) -> tuple[Graph, tuple[bool, ...]]:
-    """Return the body that pulls the cotangents of some outputs back to the linear inputs, and which of these have one."""
+    """Return the body that pulls cotangents of `given` outputs back to linear inputs, and which of them have one."""
     inputs = [
         (linear_placeholder if flag else placeholder)(i.aval) for i, flag in zip(body.inputs, linear, strict=True)
     ]

@@ -24,7 +24,7 @@ from plait.ir.gemm import (
     typical,
 )
 from plait.ir.loop import Expr, Index
-from plait.ir.unpacked import multiply_direct, multiply_dots, multiply_plainly, multiply_streamed
+from plait.ir.unpacked import multiply_copied, multiply_direct, multiply_dots, multiply_plainly, multiply_streamed
 from plait.prims.rules import AxisMap, byte_count, check_dtype, check_same_dtype, draw, element_count
 
 NUMBERS = INTEGERS + FLOATS + COMPLEXES
@@ -32,6 +32,7 @@ _SMALL = 4096  # multiply-adds of one product below which packing costs more tha
 _DEPTH = 1024  # bytes of k, for all of which the sums of a tile stay in registers
 _STRIDED = 131072  # bytes of a left operand up to which it may be read across its rows
 _NARROW = 8  # columns below which vectors would be mostly empty
+_LARGE = 1 << 20  # elements of the operand that few rows are multiplied with
 _THIN = 4  # rows up to which the other operand is streamed, not packed
 
 Axes = tuple[tuple[int, ...], tuple[int, ...]]
@@ -191,19 +192,30 @@ def _lower(site: Any) -> None:
     x = _Operands(site, False)
     if not dtype.is_complex and not _is_at_most(x.m, _THIN) and _direct(site, x):
         return
-    if dtype.is_complex or _is_at_most(product([x.m, x.n, x.k]), _SMALL):
-        swapped = not isinstance(x.n, Expr) and x.n < 8 and not _is_at_most(x.m, x.n)
+    oriented = x if dtype.is_complex else _oriented(site, x)
+    is_thin = not dtype.is_complex and _is_at_most(oriented.m, _THIN)
+    along_n, along_k = oriented.runs_along("b") if is_thin else (True, False)
+    is_dots = along_k and not (along_n or site.invariant) and (oriented.m == 1 or _is_large(oriented))
+    if dtype.is_complex or _is_at_most(product([x.m, x.n, x.k]), _SMALL) and not is_dots:
+        swapped = not (isinstance(x.n, Expr) or site.invariant) and x.n < 8 and not _is_at_most(x.m, x.n)
         x = _Operands(site, swapped)
         total = dtype if dtype.is_complex else dtype.compute
         multiply_plainly(site.builder, x.batch, x.m, x.n, x.k, total, x.a, x.b, x.write)
         return
-    x = _oriented(site, x)
-    if isinstance(x.m, int) and x.m <= _THIN:
-        streamed = x.runs_along("b")[0] or not x.runs_along("b")[1]
-        write = multiply_streamed if streamed else multiply_dots
-        write(site.builder, x.batch, x.m, x.n, x.k, dtype.compute, x.a, x.b, x.write)
-        return
-    _packed(site, x)
+    x, total = oriented, dtype.compute
+    if is_dots:  # the one kernel that does not add in the order of k
+        multiply_dots(site.builder, x.batch, x.m, x.n, x.k, total, x.a, x.b, x.write)
+    elif is_thin and along_k and not along_n:
+        multiply_copied(site.builder, site.target, (x.batch, x.m, x.n, x.k), total, x.a, x.b, x.write)
+    elif is_thin:
+        multiply_streamed(site.builder, x.batch, x.m, x.n, x.k, total, x.a, x.b, x.write)
+    else:
+        _packed(site, x)
+
+
+def _is_large(x: _Operands) -> bool:
+    """Whether the right operand does not stay in the caches, so that it should be read once, and in one go."""
+    return isinstance(x.n, int) and isinstance(x.k, int) and x.n * x.k >= _LARGE
 
 
 def _direct(site: Any, x: _Operands) -> bool:
@@ -224,10 +236,11 @@ def _direct(site: Any, x: _Operands) -> bool:
 
 def _oriented(site: Any, x: _Operands) -> _Operands:
     """Exchange the operands where that makes m thin, or spares a transposing copy of the larger one."""
-    if _is_at_most(x.m, _THIN):
-        return x
-    if _is_at_most(x.n, _THIN):
-        return _Operands(site, True)
+    for few in (1, _THIN):
+        if _is_at_most(x.m, few):
+            return x
+        if _is_at_most(x.n, few):
+            return _Operands(site, True)
     along_n, along_k = x.runs_along("b")
     if not along_k or along_n:
         return x

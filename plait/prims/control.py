@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import compress
 from typing import Any
 
 from plait.core.aval import Aval, aval
 from plait.core.dtype import bool_
 from plait.core.errors import ArgumentError, DTypeError, ShapeError, message
-from plait.core.graph import Graph, Node, inline, placeholder
+from plait.core.graph import LINEAR, Graph, Node, inline, placeholder, toposort
 from plait.core.primitive import P, Primitive, Waived
+from plait.prims.choose import unused
+from plait.prims.effect import silent
+from plait.prims.rewind import count_steps, rewind
 from plait.transforms.batch import batch_graph, broadcast_to_batch
 from plait.transforms.differentiate import instantiate, linear_placeholder, split, transpose, zeros
 
@@ -39,18 +43,19 @@ def _cond_aval(predicate: Aval, *operands: Aval, true: Graph, false: Graph) -> t
 
 
 def _cond_linearize(node: Node, tangents: Sequence[Any]) -> tuple[Node, list[Any]]:
-    """Both branches return the residuals of both (zeros for the other's); the linear cond chooses again."""
+    """Both branches return the residuals of both (`unused` for the other's); the linear cond chooses again."""
     predicate, operands = node.inputs[0], node.inputs[1:]
     mask = [t is not None for t in tangents[1:]]
-    parts = [split(node.params[k], mask) for k in ("true", "false")]
+    sides = [silent(node.params[k]) for k in ("true", "false")]
+    parts = [split(side, mask) for side in sides]
     bodies, linear = [], []
     count = len(node.avals)
     used = [any(p[2][i] is not None for p in parts) for i in range(count)]
     stored = [[r.aval for r in p[3]] for p in parts]
     for which, (results, holders, outs, kept) in enumerate(parts):
-        others = [zeros(a) for a in stored[1 - which]]
+        others = [unused(a) for a in stored[1 - which]]
         both = kept + others if which == 0 else others + kept
-        bodies.append(Graph(node.params[("true", "false")[which]].inputs, results + both))
+        bodies.append(Graph(sides[which].inputs, results + both))
         stand_ins = [[placeholder(a) for a in s] for s in stored]
         tangent_inputs = [
             h if h is not None else placeholder(o.aval) for h, o, m in zip(holders, operands, mask, strict=True) if m
@@ -97,14 +102,10 @@ def _cond_transpose(node: Node, cotangent: list[Any], linear: Sequence[bool]) ->
 
 
 def _cond_batch(node: Node, inputs: Sequence[Node], batched: Sequence[bool], size: int) -> Node:
+    if batched[0]:
+        return P.choose(*inputs, **node.params, batched=tuple(batched[1:]))
     true, false = (batch_graph(node.params[k], batched[1:], size)[0] for k in ("true", "false"))
-    if not batched[0]:
-        return P.cond(*inputs, true=true, false=false)
-    chosen = []
-    for a, b in zip(inline(true, inputs[1:]), inline(false, inputs[1:]), strict=True):
-        mask = P.reshape(inputs[0], shape=(size, *[1] * (a.ndim - 1)))
-        chosen.append(P.select(mask, a, b))
-    return P.barrier(*chosen)
+    return P.cond(*inputs, true=true, false=false)
 
 
 cond = Primitive(
@@ -132,7 +133,7 @@ def _while_parts(node: Node, values: Sequence[Any]) -> tuple[list[Any], list[Any
 def _while_jvp(node: Node, tangents: Sequence[Any]) -> list[Any]:
     cond_consts, body_consts, carry = _while_parts(node, node.inputs)
     _, const_tangents, carry_tangents = _while_parts(node, tangents)
-    body: Graph = node.params["body"]
+    body = silent(node.params["body"])
     active = [t is not None for t in carry_tangents]
     while True:
         results, holders, outs, _ = split(body, [*[t is not None for t in const_tangents], *active])
@@ -148,7 +149,7 @@ def _while_jvp(node: Node, tangents: Sequence[Any]) -> list[Any]:
         [*body.inputs[:n], *const_holders, *body.inputs[n:], *carry_holders],  # type: ignore[list-item]
         [*results, *[instantiate(outs[i], carry[i].aval) for i in live]],
     )
-    condition: Graph = node.params["condition"]
+    condition = silent(node.params["condition"])
     new_condition = Graph([*condition.inputs, *[placeholder(carry[i].aval) for i in live]], condition.outputs)
     present = [t for t in const_tangents if t is not None]
     starts = [instantiate(carry_tangents[i], carry[i].aval) for i in live]
@@ -172,21 +173,18 @@ def _while_batch(node: Node, inputs: Sequence[Node], batched: Sequence[bool], si
         if grown == carry_flags:
             break
         carry_flags = grown
-    body, outs = batch_graph(node.params["body"], [*body_flags, *carry_flags], size, all_outputs=False)
-    results = [
-        broadcast_to_batch(o, size) if flag and not b else o
-        for o, flag, b in zip(body.outputs, carry_flags, outs, strict=True)
-    ]
     num_consts = node.params["num_consts"]
     if per_example:  # every example steps until its own condition fails; the loop ends when all have
-        stand_ins = [placeholder(c.aval) for c in cond_consts]
-        alive = inline(condition, [*stand_ins, *body.inputs[len(body_consts) :]])[0]
-        results = [_freeze(alive, new, old) for new, old in zip(results, body.inputs[len(body_consts) :], strict=True)]
-        body = Graph([*stand_ins, *body.inputs], results)
+        body = _batched_step(node, condition, [*body_flags, *carry_flags], body_consts, size)
         condition = Graph(condition.inputs, [P.reduce_or(condition.outputs[0], axes=(0,))])
         body_consts = [*cond_consts, *body_consts]
         num_consts = (len(cond_consts), len(body_consts))
     else:
+        body, outs = batch_graph(node.params["body"], [*body_flags, *carry_flags], size, all_outputs=False)
+        results = [
+            broadcast_to_batch(o, size) if flag and not b else o
+            for o, flag, b in zip(body.outputs, carry_flags, outs, strict=True)
+        ]
         body = Graph(body.inputs, results)
     starts = [
         c if had or not flag else broadcast_to_batch(c, size)
@@ -196,8 +194,47 @@ def _while_batch(node: Node, inputs: Sequence[Node], batched: Sequence[bool], si
     return _all_batched(out, carry_flags, size)
 
 
-def _freeze(alive: Node, new: Node, old: Node) -> Node:
-    return P.select(P.reshape(alive, shape=(alive.shape[0], *[1] * (new.ndim - 1))), new, old)
+def _batched_step(node: Node, condition: Graph, flags: Sequence[bool], consts: Sequence[Node], size: int) -> Graph:
+    """The body for a batch, on the constants of the condition too: examples whose condition fails stay as they are."""
+    body: Graph = node.params["body"]
+    n = len(consts)
+    inputs = [
+        placeholder(i.aval.with_shape((size, *i.shape)) if flag else i.aval)
+        for i, flag in zip(body.inputs, flags, strict=True)
+    ]
+    stand_ins = [placeholder(i.aval) for i in condition.inputs[: len(condition.inputs) - len(inputs) + n]]
+    (alive,) = inline(condition, [*stand_ins, *inputs[n:]])
+    results: list[Any] = [None] * len(body.outputs)
+    for group, used in _independent(body, n):
+        idle = [body.inputs[n + k] for k in group]
+        true, false = (
+            Graph([body.inputs[k] for k in used], outputs) for outputs in ([body.outputs[k] for k in group], idle)
+        )
+        chosen = P.choose(
+            alive, *[inputs[k] for k in used], true=true, false=false, batched=tuple([flags[k] for k in used])
+        )
+        for position, k in enumerate(group):
+            results[k] = chosen[position]
+    return Graph([*stand_ins, *inputs], results)
+
+
+def _independent(body: Graph, num_consts: int) -> list[tuple[list[int], list[int]]]:
+    """Divide the carry of a loop so that what is linear in something stays apart from the rest.
+
+    Returns pairs: positions in the carry that depend on the same of its parts, and the inputs of the body they need.
+    """
+    number = {i: k for k, i in enumerate(body.inputs)}
+    needs = [
+        {number[i] for i in toposort([o], number.__contains__) if i in number} | {num_consts + k}
+        for k, o in enumerate(body.outputs)
+    ]
+    reach = [set(found) for found in needs]
+    for _ in reach:  # a step later, what a part depends on has come from further
+        reach = [r.union(*[reach[k - num_consts] for k in r if k >= num_consts]) for r in reach]
+    groups: dict[frozenset[int], list[int]] = {}
+    for k, r in enumerate(reach):
+        groups.setdefault(frozenset(i for i in r if i >= num_consts), []).append(k)
+    return [(group, sorted(set().union(*[needs[k] for k in group]))) for group in groups.values()]
 
 
 def _all_batched(out: Node, flags: Sequence[bool], size: int) -> Node:
@@ -207,9 +244,41 @@ def _all_batched(out: Node, flags: Sequence[bool], size: int) -> Node:
     return P.barrier(*results)
 
 
+def _while_transpose(node: Node, cotangent: list[Any], linear: Sequence[bool]) -> list[Any]:
+    """Count the steps, then go back over them, each from its own carry, which is computed again; see `rewind`."""
+    cond_consts, body_consts, carry = _while_parts(node, node.inputs)
+    _, l_const, l_carry = _while_parts(node, linear)
+    while True:  # what begins as zeros may become linear later
+        body = _relinear(node.params["body"], [*l_const, *l_carry])
+        grown = [a or bool(o.flags & LINEAR) for a, o in zip(l_carry, body.outputs, strict=True)]
+        if grown == l_carry:
+            break
+        l_carry = grown
+    flags = [*l_const, *l_carry]
+    n, own = len(body_consts), [not flag for flag in l_carry]
+    kept = [i for i, flag in zip(body.inputs, flags, strict=True) if not flag]
+    consts = list(compress(body_consts, [not flag for flag in l_const]))
+    step = Graph(kept, compress(body.outputs, own))
+    cotangents = [placeholder(o.aval) for o in compress(body.outputs, l_carry)]
+    found = _transposed(Graph(body.inputs, compress(body.outputs, l_carry)), flags, cotangents)
+    sums = [placeholder(i.aval) for i in compress(body.inputs[:n], l_const)]
+    totals = [P.add(s, f) for s, f in zip(sums, found[: len(sums)], strict=True)]
+    back = Graph([*kept, *cotangents, *sums], [*found[len(sums) :], *totals])
+    test: Graph = node.params["condition"]
+    condition = Graph([*test.inputs[: len(cond_consts)], *compress(test.inputs[len(cond_consts) :], own)], test.outputs)
+    starts = list(compress(carry, own))
+    values = [instantiate(c, a) for c, a in compress(zip(cotangent, node.avals, strict=True), l_carry)]
+    zero_sums = [zeros(s.aval) for s in sums]
+    steps = count_steps(condition, cond_consts, step, consts, starts)
+    out = iter(rewind(step, back, consts, starts, steps, [*values, *zero_sums]))
+    of_carry = [next(out) if flag else None for flag in l_carry]
+    of_const = [next(out) if flag else None for flag in l_const]
+    return [*[None] * len(cond_consts), *of_const, *of_carry]
+
+
 while_loop = Primitive(
     "while_loop", kind="call", aval=_while_aval, lower=_BY_PROGRAM, jvp=_while_jvp,
-    transpose=Waived("a while loop has no known number of steps to go back over; use a fixed length"),
+    transpose=_while_transpose,
     batch=_while_batch, shard=_WHOLE, cost=Waived("the number of steps is known only at run time"),
     domain=_TESTED, oracle=_TESTED, multi=True,
 )  # fmt: skip
@@ -247,7 +316,7 @@ def _scan_parts(node: Node, values: Sequence[Any]) -> tuple[list[Any], list[Any]
 
 def _scan_linearize(node: Node, tangents: Sequence[Any]) -> tuple[Node, list[Any]]:
     """The forward scan also stacks what the linear part needs; the linear scan reads it back."""
-    body: Graph = node.params["body"]
+    body = silent(node.params["body"])
     n, c = node.params["num_consts"], node.params["num_carry"]
     const_t, carry_t, xs_t = _scan_parts(node, tangents)
     active = [t is not None for t in carry_t]
@@ -259,10 +328,12 @@ def _scan_linearize(node: Node, tangents: Sequence[Any]) -> tuple[Node, list[Any
             break
         active = grown
     fixed = [r for r in kept if r in body.inputs[:n]]
-    stacked = [r for r in kept if r not in fixed]
+    given = [r for r in kept if r in body.inputs[n + c :]]
+    stacked = [r for r in kept if r not in fixed and r not in given]
     forward = _scan(node, node.inputs, Graph(body.inputs, [*results, *stacked]), n, c)
     count = len(node.avals)
-    saved = [forward[count + i] for i in range(len(stacked))]
+    saved = [forward[count + i] for i in range(len(stacked))] + [node.inputs[body.inputs.index(r)] for r in given]
+    stacked += given
     h_const, h_carry, h_xs = _scan_parts(node, holders)
     live = [i for i, a in enumerate(active) if a]
     ys = [i for i in range(c, count) if outs[i] is not None]

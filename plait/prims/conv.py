@@ -201,7 +201,7 @@ def _cost(node: Node) -> tuple[float, int]:
 
 
 def _is_small(site: Any, y: Sequence[Index], w: Sequence[Index]) -> bool:
-    work = product([*y, *w[1:]])
+    work = product([*y[1 if site.invariant else 0 :], *w[1:]])  # of one example, or of the batch
     return bool(site.out.dtype.is_complex) or (isinstance(work, int) and work <= _SMALL)
 
 
@@ -292,7 +292,7 @@ def _weight_lower(site: Any) -> None:
         read_x=read_x, read_y=read_y,
     )  # fmt: skip
     few = isinstance(c.inputs, int) and isinstance(outputs, int) and c.inputs * outputs <= 4
-    (weigh_directly if _is_small(site, y, w) or few else weigh)(site.builder, c)
+    (weigh_directly if site.out.dtype.is_complex or few else weigh)(site.builder, c)
 
 
 # samples

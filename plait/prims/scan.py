@@ -82,7 +82,7 @@ def _associative(start: Callable[[DType], Any], combine: Callable[[Any, Any], An
         *others, length = site.shape(0)
         if site.params["axis"] < len(others) or site.dtype(0).is_complex:
             serial(site)
-        elif _is_long(others, length):
+        elif _is_long(site, others, length):
             size = -(-length // SEGMENTS) | 1  # odd: a power of two puts all segments at the same places of the caches
             _segmented(site, start, combine, size, -(-length // size))
         else:
@@ -91,10 +91,11 @@ def _associative(start: Callable[[DType], Any], combine: Callable[[Any, Any], An
     return lower
 
 
-def _is_long(others: Sequence[Index], length: Index) -> bool:
+def _is_long(site: Site, others: Sequence[Index], length: Index) -> bool:
     """Whether lines are worth cutting, and too few for every thread to have one."""
     count = product(others)
-    return isinstance(length, int) and length >= _LONG and isinstance(count, int) and count < SEGMENTS
+    is_long = isinstance(length, int) and length >= _LONG
+    return is_long and isinstance(count, int) and count < SEGMENTS and not site.invariant
 
 
 def _scan(op: str, start: Callable[[DType], Any]) -> Callable[[Site], None]:
@@ -109,7 +110,7 @@ def _scan(op: str, start: Callable[[DType], Any]) -> Callable[[Site], None]:
         *others, length = site.shape(0)
         if site.params["axis"] < len(others) or site.dtype(0).is_complex:
             serial(site)
-        elif _is_long(others, length) and length > _SEGMENT:
+        elif _is_long(site, others, length) and length > _SEGMENT:
             _scan_lines(site, op, start(site.dtype(0)), _SEGMENT, -(-length // _SEGMENT))
         else:
             _scan_lines(site, op, start(site.dtype(0)), length, 1)

@@ -26,6 +26,7 @@ from plait.random.continuous import (
 from plait.random.discrete import binomial, geometric, multinomial, negative_binomial, poisson
 from plait.random.gamma import ball, beta, chisquare, dirichlet, f, gamma, generalized_normal, loggamma, t
 from plait.random.keys import PRNGKey, bits, fold_in, key, split
+from plait.random.reuse import consuming as _consuming
 from plait.random.vectors import multivariate_normal, orthogonal
 
 __all__ = [
@@ -36,3 +37,7 @@ __all__ = [
     "rademacher", "randint", "rayleigh", "split", "t", "triangular", "truncated_normal", "uniform", "wald",
     "weibull_min",
 ]  # fmt: skip
+
+for _name in __all__:
+    if _name not in ("key", "PRNGKey", "fold_in"):
+        globals()[_name] = _consuming(globals()[_name])

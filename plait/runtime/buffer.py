@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from plait.core import flags
 from plait.core.errors import OutOfMemoryError, message
 
 ALIGNMENT = 64
@@ -28,12 +31,13 @@ class _Allocator:
     memory taken from the system and given back.
     """
 
-    __slots__ = ("small", "large", "live", "peak", "reserved", "blocks", "slabs", "lock")
+    __slots__ = ("small", "large", "live", "peak", "reserved", "limit", "blocks", "slabs", "lock")
 
     def __init__(self) -> None:
         self.small: list[list[int]] = [[] for _ in range(_SMALL_WORDS + 1)]
         self.large: dict[int, list[int]] = {}
         self.live = self.peak = self.reserved = 0
+        self.limit = flags.memory_limit or sys.maxsize
         self.blocks: dict[int, np.ndarray[Any, Any]] = {}  # the memory of each large block, by its address
         self.slabs: list[np.ndarray[Any, Any]] = []
         self.renew_lock()
@@ -48,6 +52,8 @@ class _Allocator:
         # Eight classes to each power of two: at most an eighth of a block is lost.
         shift = nbytes.bit_length() - 4
         capacity = (((nbytes - 1) >> shift) + 1) << shift
+        if self.live + capacity > self.limit:
+            raise out_of_memory(nbytes)
         try:
             address = self.large[capacity].pop()
         except (KeyError, IndexError):
@@ -60,20 +66,22 @@ class _Allocator:
             self.peak = self.live
         return address, capacity
 
-    def free_large(self, address: int, capacity: int) -> None:
+    def free_large(self, address: int, capacity: int, _least: int = _MIN_CACHE, _extra: int = ALIGNMENT) -> None:
         """Keep a block for later, or give it back to the system when as much is cached as was ever in use."""
         self.live -= capacity
         cached = self.reserved - self.live
-        if cached <= _MIN_CACHE or cached <= self.peak:
+        if cached <= _least or cached <= self.peak:  # defaults: at exit the globals may be gone
             self.large[capacity].append(address)
         else:
             with self.lock:
                 del self.blocks[address]
-                self.reserved -= capacity + ALIGNMENT
+                self.reserved -= capacity + _extra
 
     def refill(self, words: int) -> int:
         """Cut a slab into blocks of `words` times 64 bytes; returns one and keeps the rest."""
         size = words * ALIGNMENT
+        if self.live + size > self.limit:
+            raise out_of_memory(size)
         with self.lock:
             count = max(1, min(64, _SLAB // 8 // size))
             memory, address = self.reserve(count * size)
@@ -83,6 +91,8 @@ class _Allocator:
 
     def reserve(self, nbytes: int) -> tuple[np.ndarray[Any, Any], int]:
         """Take aligned memory from the system."""
+        if self.reserved + nbytes > self.limit:
+            self.release_cached()
         try:
             memory = np.empty(nbytes + ALIGNMENT, np.uint8)
         except (MemoryError, ValueError):
@@ -90,7 +100,7 @@ class _Allocator:
             try:
                 memory = np.empty(nbytes + ALIGNMENT, np.uint8)
             except (MemoryError, ValueError):
-                raise OutOfMemoryError(self.describe_failure(nbytes)) from None
+                raise out_of_memory(nbytes) from None
         self.reserved += nbytes + ALIGNMENT
         return memory, -(-memory.ctypes.data // ALIGNMENT) * ALIGNMENT
 
@@ -102,10 +112,23 @@ class _Allocator:
                     del self.blocks[free.pop()]
                     self.reserved -= capacity + ALIGNMENT
 
-    def describe_failure(self, nbytes: int) -> str:
-        """Text of an out-of-memory error."""
-        state = f"{nbytes:,} bytes, with {self.live:,} live and {self.reserved - self.live:,} cached"
-        return message("Out of memory", state, None, "use smaller batches, remat, or delete tensors no longer needed")
+
+_describers: list[Callable[[], str]] = []
+
+
+def describe_owners(function: Callable[[], str]) -> None:
+    """Let `function` tell what holds the memory: its text ends the message of an out-of-memory error."""
+    _describers[:] = [function]
+
+
+def out_of_memory(requested: int, planned: int = 0) -> OutOfMemoryError:
+    """Return the error for a request of bytes, of which a program has `planned` those of its temporaries."""
+    a = _allocator
+    what = f"{requested:,} bytes" + (f" ({planned:,} of them planned for temporaries)" if planned else "")
+    what += f", with {a.live:,} live and {a.reserved - a.live:,} cached"
+    limit = None if a.limit == sys.maxsize else f"at most {a.limit:,} bytes live, the limit that was set"
+    fix = "use a smaller batch or plait.checkpoint, let go of tensors" + (", or raise the limit" if limit else "")
+    return OutOfMemoryError("\n".join([message("Out of memory", what, limit, fix), *[d() for d in _describers]]))
 
 
 _allocator = _Allocator()
@@ -219,16 +242,23 @@ def from_numpy(array: np.ndarray[Any, Any], copy: bool | None = None) -> Buffer:
 
 @dataclass(frozen=True, slots=True)
 class MemoryStatistics:
-    """Bytes in use, the most that ever were, and those kept for reuse."""
+    """Bytes in use, the most that ever were, those kept for reuse, and the most that may be in use (None: any)."""
 
     live: int
     peak: int
     cached: int
+    limit: int | None = None
 
 
 def memory_statistics() -> MemoryStatistics:
     """Return how much memory buffers use."""
-    return MemoryStatistics(_allocator.live, _allocator.peak, _allocator.reserved - _allocator.live)
+    a = _allocator
+    return MemoryStatistics(a.live, a.peak, a.reserved - a.live, None if a.limit == sys.maxsize else a.limit)
+
+
+def set_limit(nbytes: int | None) -> None:
+    """Set the most bytes that may be in use; blocks up to 32 KiB are counted a megabyte or so late."""
+    _allocator.limit = sys.maxsize if nbytes is None else nbytes
 
 
 def reset_peak() -> None:

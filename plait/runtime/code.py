@@ -6,13 +6,12 @@ import functools
 import json
 import time
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import Any
 
 from plait.compiler.kernels import Source
 from plait.compiler.llvm.emit import emit
 from plait.compiler.llvm.jit import Target, compile_module, host_target, load
-from plait.core import flags
+from plait.core import flags, journal
 from plait.ir import printer
 from plait.ir.loop import Expr, Kernel
 from plait.runtime.cache import ObjectCache, object_cache
@@ -55,12 +54,16 @@ def evaluate_size(size: Any, scalars: dict[str, int]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class LoadedKernel:
-    """A kernel ready to run: (address, extent, grain) of its functions, the bytes of its workspaces, and its rounds."""
+    """A kernel ready to run: (address, extent, grain) of its functions, the bytes of its workspaces, its rounds.
+
+    `nbytes` is the size of its object code.
+    """
 
     functions: tuple[tuple[int, Any, int], ...]
     scalars: tuple[str, ...]
     workspaces: tuple[Any, ...]
     rounds: Any
+    nbytes: int
 
 
 @dataclass(slots=True)
@@ -91,13 +94,20 @@ def cache() -> ObjectCache:
 def load_kernel(source: Source) -> LoadedKernel:
     """Return the loaded kernel of `source`, compiling it if it is nowhere yet."""
     found = _loaded.get(source.key)
-    if found is None:
+    if found is not None:
+        journal.found("memory")
+        return found
+    with journal.timed("cache"):
         stored = cache().get(source.key)
-        if stored is None:
-            stored = compile_source(source)
+    if stored is not None:
+        statistics.from_cache += 1
+        journal.found("disk")
+    else:
+        journal.found("compiled")
+        stored = compile_source(source)
+        with journal.timed("cache"):
             cache().put(source.key, stored)
-        else:
-            statistics.from_cache += 1
+    with journal.timed("load"):
         found = _loaded[source.key] = _load(stored)
     return found
 
@@ -105,16 +115,23 @@ def load_kernel(source: Source) -> LoadedKernel:
 def compile_source(source: Source) -> bytes:
     """Compile a kernel; returns its header and object code."""
     start = time.perf_counter()
-    name = "k" + blake2b(source.key.encode(), digest_size=8).hexdigest()
-    kernel = source.write(name, target())
+    with journal.timed("lower"):
+        kernel = source.write(source.name, target())
     flags.show("loop", lambda: printer.kernel(kernel))
-    text = "\n".join(emit(f, target()) for f in kernel.functions)
+    with journal.timed("emit"):
+        text = llvm_text(kernel)
     flags.show("llvm", lambda: text)
-    code = compile_module(text, target())
+    with journal.timed("llvm"):
+        code = compile_module(text, target())
     header = json.dumps(_describe(kernel)).encode()
     statistics.compiled += 1
     statistics.seconds += time.perf_counter() - start
     return len(header).to_bytes(4, "little") + header + code
+
+
+def llvm_text(kernel: Kernel) -> str:
+    """Return the functions of a kernel as LLVM text."""
+    return "\n".join(emit(f, target()) for f in kernel.functions)
 
 
 def _describe(kernel: Kernel) -> dict[str, Any]:
@@ -132,4 +149,5 @@ def _load(stored: bytes) -> LoadedKernel:
     names = [name for name, _, _ in header["functions"]]
     addresses = load(stored[4 + size :], names) if names else {}
     functions = tuple((addresses[name], extent, grain) for name, extent, grain in header["functions"])
-    return LoadedKernel(functions, tuple(header["scalars"]), tuple(header["workspaces"]), header["rounds"])
+    sizes = tuple(header["scalars"]), tuple(header["workspaces"]), header["rounds"]
+    return LoadedKernel(functions, *sizes, len(stored) - 4 - size)

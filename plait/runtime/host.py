@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -129,14 +128,20 @@ def cache_root() -> Path:
 def cache_directory() -> Path | None:
     """Return a writable cache folder, or None where there is none.
 
-    If `cache_root()` cannot be written, a private folder among the temporary files serves; a warning says so.
+    If `cache_root()` cannot be written, or others can write there, a private folder among the temporary files serves;
+    a warning says so.
     """
     root = cache_root()
+    wrong = "is not writable"
     if _is_writable(root):
-        return root
+        if is_own(root.stat()):
+            return root
+        wrong = "may be written by others, who could plant code there (chmod go-w, or chown, makes it yours)"
+    import tempfile  # slow to import, and rarely needed
+
     spare = Path(tempfile.gettempdir()) / f"plait-{os.getuid() if hasattr(os, 'getuid') else 'cache'}"
-    if _is_writable(spare) and _is_private(spare):
-        warnings.warn(f"plait: {root} is not writable; compiled code is kept in {spare}", stacklevel=2)
+    if _is_writable(spare) and not spare.is_symlink() and is_own(spare.lstat()):
+        warnings.warn(f"plait: {root} {wrong}; compiled code is kept in {spare}", stacklevel=2)
         return spare
     warnings.warn(f"plait: no writable cache folder ({root}, {spare}); compiled code is not kept", stacklevel=2)
     return None
@@ -150,9 +155,8 @@ def _is_writable(folder: Path) -> bool:
     return os.access(folder, os.W_OK | os.X_OK)
 
 
-def _is_private(folder: Path) -> bool:
-    """Whether nobody else can plant code in `folder`."""
-    if not hasattr(os, "getuid"):
+def is_own(status: os.stat_result) -> bool:
+    """Whether nobody but this user and the superuser can have written a file or folder; true where that is unknown."""
+    if not hasattr(os, "geteuid"):
         return True
-    status = folder.lstat()
-    return status.st_uid == os.getuid() and not status.st_mode & 0o022 and not folder.is_symlink()
+    return status.st_uid in (os.geteuid(), 0) and not status.st_mode & 0o022

@@ -9,28 +9,47 @@ from typing import Any
 
 import numpy as np
 
+from plait.compiler.cost import plan_cost
 from plait.compiler.pipeline import HostCall, Jump, Label, Launch, Plan, Value
+from plait.core import journal
 from plait.core.aval import Aval
-from plait.core.errors import ShapeError, message
-from plait.runtime.buffer import Buffer, allocate
+from plait.core.errors import OutOfMemoryError, ShapeError, message
+from plait.runtime.buffer import Buffer, allocate, from_pointer, out_of_memory
 from plait.runtime.code import evaluate_size, load_kernel
 from plait.runtime.program import ProgramBuilder
+
+_NOTHING = from_pointer(0, 0, None)
+_SMALLEST_ARENA = 1 << 16
 
 
 class _Workspace:
     """The arena that all programs share: one runs at a time."""
 
     def __init__(self) -> None:
-        self.buffer = allocate(1 << 16)
+        self.buffer = _NOTHING
 
     def address(self, nbytes: int) -> int:
         if nbytes > self.buffer.nbytes:
-            self.buffer = allocate(nbytes)
+            self.resize(nbytes)
         return self.buffer.address
+
+    def resize(self, nbytes: int) -> None:
+        """Let go of the memory before taking other, so that never both are there."""
+        self.buffer = _NOTHING
+        self.buffer = allocate(max(nbytes, _SMALLEST_ARENA)) if nbytes else _NOTHING
 
 
 _workspace = _Workspace()
 _running = threading.RLock()
+
+
+_watcher: Callable[[Executable], None] | None = None
+
+
+def watch(function: Callable[[Executable], None] | None) -> None:
+    """Let `function` run the programs of all executables from now on; None ends that."""
+    global _watcher
+    _watcher = function
 
 
 class Executable:
@@ -61,7 +80,9 @@ class Executable:
         self.inputs = [slot(v) for v in plan.inputs]
         self.outputs = [(slot(v), v.nbytes) for v in plan.outputs]
         labels = {s: builder.label() for s in plan.steps if isinstance(s, Label)}
+        self.first_rows: list[int] = []  # of each step
         for step, kernel in zip(plan.steps, loaded, strict=True):
+            self.first_rows.append(len(builder.rows))
             if isinstance(step, Launch):
                 assert kernel is not None
                 arguments = [slot(v) for v in [*step.values, *step.workspaces]]
@@ -85,6 +106,20 @@ class Executable:
         self.program = builder.build()
         self.base = 0
         self.fresh = [o for k, o in enumerate(self.outputs) if k not in self.donated]
+        self.code_bytes = {s.source.key: k.nbytes for s, k in zip(plan.steps, loaded, strict=True) if k is not None}
+        self._report()
+
+    def _report(self) -> None:
+        """Tell the journal about the program."""
+        record, plan = journal.current(), self.plan
+        if record is None:
+            return
+        record.kernels = sum(isinstance(s, Launch) for s in plan.steps)
+        record.steps, record.donated, record.arena_bytes = len(plan.steps), len(self.donated), plan.arena
+        record.input_bytes = sum(v.nbytes for v in plan.inputs)
+        record.output_bytes = sum(v.nbytes for v in plan.outputs)
+        if record.tier != "generic":
+            record.flops, record.bytes_moved = plan_cost(plan)
 
     def run(self, inputs: Sequence[Buffer]) -> list[Buffer]:
         """Run on the buffers of the inputs; returns the buffers of the outputs."""
@@ -108,19 +143,52 @@ class Executable:
         The caller holds the lock.
         """
         table = self.program.table
-        private = allocate(self.plan.arena) if self.has_host_calls else None
-        base = private.address if private is not None else _workspace.address(self.plan.arena)
+        results: list[Buffer] = []
+        try:
+            private = allocate(self.plan.arena) if self.has_host_calls else None
+            base = private.address if private is not None else _workspace.address(self.plan.arena)
+            for s, nbytes in self.fresh:
+                buffer = allocate(nbytes)
+                table[s] = buffer.address
+                results.append(buffer)
+        except OutOfMemoryError:
+            results.clear()
+            private, base, results = self._allocate_again()
         if base != self.base:
             self.base = base
             for s, offset in self.temporaries:
                 table[s] = base + offset
-        results: list[Buffer] = []
-        for s, nbytes in self.fresh:
-            buffer = allocate(nbytes)
-            table[s] = buffer.address
-            results.append(buffer)
-        self.program.run()
+        if _watcher is None:
+            self.program.run()
+        else:
+            _watcher(self)
         return results
+
+    def _allocate_again(self) -> tuple[Buffer | None, int, list[Buffer]]:
+        """Allocate temporaries and results once the memory of larger programs is let go of."""
+        private, arena = None, self.plan.arena
+        try:
+            if self.has_host_calls:
+                _workspace.resize(0)
+                private = allocate(arena)
+            else:
+                _workspace.resize(arena)
+            results = [allocate(nbytes) for _, nbytes in self.fresh]
+            for (s, _), buffer in zip(self.fresh, results, strict=True):
+                self.program.table[s] = buffer.address
+        except OutOfMemoryError:
+            raise out_of_memory(arena + sum(nbytes for _, nbytes in self.fresh), arena) from None
+        return private, (private or _workspace.buffer).address, results
+
+
+def arena() -> Buffer:
+    """Return the memory that programs share for what they compute in between."""
+    return _workspace.buffer
+
+
+def arena_bytes() -> int:
+    """Return the size of that memory."""
+    return _workspace.buffer.capacity
 
 
 def lock() -> threading.RLock:  # type: ignore[valid-type]

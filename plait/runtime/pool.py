@@ -10,13 +10,13 @@ import atexit
 import ctypes
 import functools
 import os
-import threading
 import time
 
 import numpy as np
 
 from plait.compiler.llvm.executor import MAX_THREADS, POOL_BYTES, POOL_FIELDS, SYMBOLS, executor_text
 from plait.compiler.llvm.jit import compile_module, host_target, load
+from plait.core.locks import make_lock
 from plait.runtime import host
 from plait.runtime.buffer import allocate, to_numpy
 from plait.runtime.cache import object_cache
@@ -24,16 +24,24 @@ from plait.runtime.cache import object_cache
 # Waking a sleeping worker costs more than 100 microseconds, so it first polls for a while.
 _POLL_SECONDS = 3e-3
 _POLL_SECONDS_CROWDED = 20e-6
+_INTERPRETER = {
+    "ensure": "PyGILState_Ensure",
+    "check": "PyErr_CheckSignals",
+    "fetch": "PyErr_Fetch",
+    "unlock": "PyGILState_Release",
+}
 
 
 class Executor:
     """The loaded executor: `run(program)` is the native entry point and `pool` the address of the thread pool.
 
+    `cycles()` reads the counter that logs of programs are written by.
+
     `run` releases the interpreter lock. Programs of several Python threads take turns; one that starts while
     another is inside a host callback runs on its own thread alone, so that neither waits for the other.
     """
 
-    __slots__ = ("run", "run_address", "pool", "_stop", "_memory", "_words", "_pauses_per_second")
+    __slots__ = ("run", "run_address", "cycles", "pool", "_stop", "_memory", "_words", "_pauses_per_second")
 
     def __init__(self) -> None:
         target = host_target()
@@ -46,6 +54,7 @@ class Executor:
         symbols = load(code, SYMBOLS)
         self.run_address = symbols["run"]
         self.run = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self.run_address)
+        self.cycles = ctypes.CFUNCTYPE(ctypes.c_int64)(symbols["cycles"])
         self._stop = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(symbols["stop"])
         self._memory = allocate(POOL_BYTES)
         self.pool = self._memory.address
@@ -53,6 +62,7 @@ class Executor:
         self._words[:] = 0
         self._pauses_per_second = _pause_rate(symbols["spin"])
         self._write("running", 1)
+        self._share_interpreter()
         self.resize(host.thread_count())
 
     def resize(self, count: int) -> None:
@@ -79,6 +89,14 @@ class Executor:
         for name, value in zip(kept, values, strict=True):
             self._write(name, value)
         self._write("running", 1)
+        self._share_interpreter()
+
+    def _share_interpreter(self) -> None:
+        """Tell the executor how to run the handlers of signals during a long loop."""
+        for field, name in _INTERPRETER.items():
+            address = ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value
+            at = POOL_FIELDS[field] // 4
+            self._words[at : at + 2].view(np.int64)[0] = address or 0
 
     def _write(self, field: str, value: int) -> None:
         self._words[POOL_FIELDS[field] // 4] = value
@@ -95,7 +113,7 @@ def _pause_rate(spin_address: int) -> float:
     return count / shortest
 
 
-_loading = threading.Lock()
+_loading = make_lock()
 
 
 @functools.cache

@@ -9,7 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from plait.compiler.llvm.executor import CALL, END, HEADER_WORDS, JUMP, JUMP_IF_ZERO, KERNEL, NO_BARRIER, ROW_WORDS
+from plait.compiler.llvm.executor import (
+    CALL,
+    END,
+    HEADER_WORDS,
+    JUMP,
+    JUMP_IF_ZERO,
+    KERNEL,
+    NO_BARRIER,
+    ROW_WORDS,
+    SOLO,
+)
+from plait.compiler.llvm.log import LOG_WORD
 from plait.core.errors import InternalError
 from plait.runtime.buffer import allocate, to_numpy
 from plait.runtime.pool import executor
@@ -18,6 +29,8 @@ _MAX_GRAIN = 1 << 40
 _ALL_THREADS = 1 << 30
 _HOST_FUNCTION = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
 _STOP_WORD = 4
+_EXCEPTION = slice(5, 8)  # words of the header: type, value and traceback of what a signal handler raised
+_restore = ctypes.PYFUNCTYPE(None, *[ctypes.c_void_p] * 3)(("PyErr_Restore", ctypes.pythonapi))
 
 
 @dataclass(slots=True)
@@ -47,7 +60,7 @@ class Program:
         >>> program.run()
     """
 
-    __slots__ = ("table", "address", "_builder", "_block", "_words", "_native", "_callbacks", "_errors")
+    __slots__ = ("table", "address", "_builder", "_block", "_words", "_native", "_callbacks", "_errors", "_branches")
 
     def __init__(self, builder: ProgramBuilder) -> None:
         shared = executor()
@@ -60,9 +73,10 @@ class Program:
         self._words = to_numpy(self._block, np.int64, (size,), writable=True).data
         self.address = start = self._block.address
         self._errors: list[BaseException] = []
+        self._branches = any(row.kind == JUMP_IF_ZERO for row in builder.rows)
         self._callbacks: list[Any] = []
         self._words[:HEADER_WORDS] = _int64(
-            [shared.pool, start + 8 * rows_at, start + 8 * table_at, builder.threads, 0, 0, 0, 0]
+            [shared.pool, start + 8 * rows_at, start + 8 * table_at, builder.threads, *[0] * (HEADER_WORDS - 4)]
         )
         rows: list[int] = []
         for row in builder.rows:
@@ -93,12 +107,26 @@ class Program:
     def run(self) -> None:
         """Run to the end; releases the interpreter lock meanwhile.
 
-        Raises the exception of a host callback, if one raised; the rest of the program is then skipped.
+        Raises the exception of a host callback, if one raised, or of a signal handler that ran during a loop (such
+        as `KeyboardInterrupt`); the rest of the program is then skipped.
         """
         self._native(self.address)
-        if self._errors:
+        if self._errors or self._branches and self._words[_STOP_WORD]:
             self._words[_STOP_WORD] = 0
-            raise self._errors.pop()
+            if self._errors:
+                raise self._errors.pop()
+            exception = list(self._words[_EXCEPTION])
+            self._words[_EXCEPTION] = _int64([0, 0, 0])
+            _restore(*exception)  # raises
+
+    @property
+    def row_count(self) -> int:
+        """Rows of its table, the one that ends it included."""
+        return len(self._builder.rows)
+
+    def log_to(self, address: int) -> None:
+        """Write down when rows begin and end in the log at `address` (see `plait.compiler.llvm.log`); 0: no more."""
+        self._words[LOG_WORD] = address
 
     def clone(self) -> Program:
         """Return a program with the same rows, arguments as built, and an empty table of its own."""
@@ -123,6 +151,10 @@ class Program:
 
 def _int64(values: Sequence[int]) -> memoryview:
     return np.array(values, np.int64).data
+
+
+def _is_narrow(row: _Row) -> bool:
+    return row.kind != CALL and (row.kind != KERNEL or row.extent < 2 * row.grain)
 
 
 class ProgramBuilder:
@@ -215,7 +247,18 @@ class ProgramBuilder:
             self.rows.append(_Row(END))
         if -1 in self.labels:
             raise InternalError(f"label {self.labels.index(-1)} was never placed")
+        self._mark_narrow_loops()
         return Program(self)
+
+    def _mark_narrow_loops(self) -> None:
+        """Let one thread walk the loops in which no row is worth more: the others need not wait for it at each turn."""
+        for last, row in enumerate(self.rows):
+            first = self.labels[row.label] if row.kind == JUMP else last
+            if first >= last or not all(_is_narrow(r) for r in self.rows[first:last]):
+                continue
+            for exit_row in self.rows[first:last]:
+                if exit_row.kind == JUMP_IF_ZERO and self.labels[exit_row.label] == last + 1:
+                    exit_row.flags |= SOLO
 
     def _arguments(self, words: Sequence[int], slots: int) -> int:
         self._check(words[:slots])

@@ -204,9 +204,9 @@ def _reshaped_in_place(view: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 def _has_views(base: Tensor) -> bool:
     """Whether somebody holds a view of `base`; those that were let go are not counted."""
-    if id(base) not in lazy.state.viewed:
+    if not base._marks & lazy.VIEWED:
         return False
-    if lazy.state.observer is None:
+    if lazy.observing() is None:
         lazy.flush()  # what is pending holds views, too
     return any(isinstance(other, Tensor) and other._base is base for other in gc.get_referrers(base))
 

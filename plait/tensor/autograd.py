@@ -21,6 +21,7 @@ from plait.core.errors import (
 from plait.core.graph import FREED, REQUIRES_GRAD, TRACED, Node, full, placeholder, recorder, substitute, toposort
 from plait.core.primitive import P
 from plait.tensor import lazy
+from plait.tensor.effects import Writes
 from plait.tensor.hooks import hooks_of
 from plait.tensor.tensor import Tensor, node_of, to_node, wrap
 from plait.transforms.batch import batch, broadcast_to_batch
@@ -242,10 +243,12 @@ def _variable(node: Node) -> Node:
     return variable
 
 
-def _release(outputs: Sequence[Node | None], variables: Sequence[Node]) -> None:
+def _release(outputs: Sequence[Node | None], call: _Call) -> None:
     """Let go of finished variables: what was recorded on them depends only on outer ones from now on."""
-    _active.difference_update(variables)
-    for node in toposort([o for o in outputs if o is not None], lambda n: not n.flags & TRACED):
+    _active.difference_update(call.variables)
+    ends = [*outputs, *[t._node for t, _ in call.writes.tensors.values()]]
+    call.writes.tensors.clear()
+    for node in toposort([o for o in ends if o is not None], lambda n: not n.flags & TRACED):
         if node.flags & TRACED and node not in _active and not any(i.flags & TRACED for i in node.inputs):
             node.flags &= ~TRACED
 
@@ -298,7 +301,8 @@ class _Call:
         args = list(args)
         for k, value in zip(numbers, new, strict=True):
             args[k] = value
-        self.output = function(*args, **kwargs)
+        with Writes() as self.writes:
+            self.output = function(*args, **kwargs)
         self.single = isinstance(argnums, int)
 
     def pack(self, cotangents: Sequence[Node | None]) -> Any:
@@ -333,7 +337,7 @@ def value_and_grad(function: Function, argnums: int | Sequence[int] = 0, has_aux
         result, found = gradients(history_of(node, TRACED, call.variables), call.variables, TRACED, full(1, node.aval))
         aux_nodes = [node_of(t) for t in tree.leaves(aux) if isinstance(t, Tensor)]
         packed = call.pack([None if g is None else conjugated(g) for g in found])
-        _release([result, *[node_of(t) for t in tree.leaves(packed)], *aux_nodes], call.variables)
+        _release([result, *[node_of(t) for t in tree.leaves(packed)], *aux_nodes], call)
         value = wrap(result)
         return ((value, aux), packed) if has_aux else (value, packed)
 
@@ -426,7 +430,7 @@ def jvp(function: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> 
     nodes, treedef = output_nodes(call.output, "jvp")
     results, pushed = push_forward(nodes, call.variables, directions, TRACED)
     _refuse_custom_vjp(pushed)
-    _release([*results, *pushed], call.variables)
+    _release([*results, *pushed], call)
     return tree.unflatten(treedef, [wrap(r) for r in results]), _rebuild(treedef, pushed, results)
 
 
@@ -451,12 +455,12 @@ def vjp(function: Function, *primals: Any) -> tuple[Any, Function]:
     call = _Call(function, primals, {}, tuple(range(len(primals))), "vjp")
     nodes, treedef = output_nodes(call.output, "vjp")
     results, pull = pull_back(nodes, call.variables, TRACED)
-    _release(results, call.variables)
+    _release(results, call)
 
     def apply(cotangent: Any) -> Any:
         given = _match_tree(cotangent, treedef, results, "The cotangent given to the pull-back")
         found = [None if c is None else conjugated(c) for c in pull([conjugated(g) for g in given])]
-        _release(found, call.variables)
+        _release(found, call)
         return call.pack(found)
 
     return tree.unflatten(treedef, [wrap(r) for r in results]), apply
@@ -476,7 +480,7 @@ def linearize(function: Function, *primals: Any) -> tuple[Any, Function]:
     nodes, treedef = output_nodes(call.output, "linearize")
     results, holders, outs = linearize_nodes(nodes, call.variables, TRACED)
     _refuse_custom_vjp(outs)
-    _release(results, call.variables)
+    _release(results, call)
 
     def apply(*tangents: Any) -> Any:
         given = _match_tree(tangents, call.treedef, call.nodes, "The tangents given to the derivative")
@@ -484,7 +488,7 @@ def linearize(function: Function, *primals: Any) -> tuple[Any, Function]:
         present = [o for o in outs if o is not None]
         found = iter(substitute(present, replacement))
         pushed = [None if o is None else next(found) for o in outs]
-        _release(pushed, call.variables)
+        _release(pushed, call)
         return _rebuild(treedef, pushed, results)
 
     return tree.unflatten(treedef, [wrap(r) for r in results]), apply
@@ -561,7 +565,7 @@ def _last_axes(found: Node, result: Node, variable: Node) -> Node:
 
 
 def _jacobian(call: _Call, treedef: tree.TreeDef, results: Sequence[Node], columns: Sequence[Sequence[Node]]) -> Any:
-    _release([n for column in columns for n in column], call.variables)
+    _release([n for column in columns for n in column], call)
     leaves = []
     for k in range(len(results)):
         packed = tree.unflatten(call.treedef, [wrap(column[k]) for column in columns])

@@ -14,9 +14,11 @@ from typing import Any
 from plait.core import tree
 from plait.core.dtype import DType
 from plait.core.errors import AbstractValueError
-from plait.core.graph import ABSTRACT, DATA, Graph, Node, Params, placeholder, record, recorder, substitute
+from plait.core.graph import ABSTRACT, DATA, Graph, Node, Params, placeholder, record, substitute
 from plait.core.primitive import PRIMITIVES, Primitive
+from plait.core.recorder import in_force
 from plait.tensor import lazy
+from plait.tensor.effects import Writes
 from plait.tensor.tensor import Parameter, Tensor, node_of, wrap
 
 _MOST = 512
@@ -55,11 +57,12 @@ def composite(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        if recorder.mode is not None:
-            args, kwargs = recorder.mode.cast(call.__name__, args, kwargs)
-        if lazy.state.observer is not None:
+        mode = in_force().mode
+        if mode is not None:
+            args, kwargs = mode.cast(call.__name__, args, kwargs)
+        if lazy.observing() is not None:
             return function(*args, **kwargs)
-        key: list[Any] = [recorder.mode, len(args)]
+        key: list[Any] = [mode, len(args)]
         nodes: list[Node] = []
         flags = 0
         values: Any = args
@@ -104,8 +107,8 @@ class Composites:
         """Call the function, by recording one node where that can stand for it."""
         leaves, treedef = tree.flatten(tensors)
         nodes = [node_of(t) for t in leaves]
-        if lazy.state.observer is None and not any(n.flags & ABSTRACT for n in nodes):
-            place = (recorder.mode, settings, treedef, *[n.aval for n in nodes])
+        if lazy.observing() is None and not any(n.flags & ABSTRACT for n in nodes):
+            place = (in_force().mode, settings, treedef, *[n.aval for n in nodes])
             found = _looked_up(self._known, place, self.function, (settings, tensors), {})
             if found is not None:
                 return found.replay(nodes)
@@ -152,8 +155,12 @@ def _staged(
     inputs = [t._node for t in handles if isinstance(t, Tensor)]
     new_args, new_kwargs = tree.unflatten(treedef, handles)
     try:
-        result = function(*new_args, **new_kwargs)
+        with Writes() as writes:
+            result = function(*new_args, **new_kwargs)
     except AbstractValueError:
+        return None
+    if writes.outside():  # it draws random numbers, say
+        writes.restore()
         return None
     is_single = isinstance(result, Tensor)
     tensors, results = ([result], None) if is_single else tree.flatten(result)

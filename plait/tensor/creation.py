@@ -129,11 +129,14 @@ def asarray(obj: Any, dtype: Any = None, device: Any = None, copy: bool | None =
         tensor([1., 2.], dtype=plait.float64)
     """
     result = tensor(obj, dtype, device=device) if copy else as_tensor(obj, dtype, device)
-    is_shared = result is obj or isinstance(obj, np.ndarray) and np.may_share_memory(obj, result._array())
-    if copy is False and not is_shared:
+    if copy is False and result is not obj and not _shares_memory(result, obj):
         text = "This cannot become a tensor without a copy"
         raise ArgumentError(message(text, type(obj).__name__, None, "copy=None"))
     return result
+
+
+def _shares_memory(tensor: Tensor, array: Any) -> bool:
+    return isinstance(array, np.ndarray) and np.may_share_memory(array, tensor._array())
 
 
 def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:

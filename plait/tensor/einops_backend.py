@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from types import ModuleType
@@ -73,7 +72,7 @@ def _register(module: ModuleType) -> None:
     module.PlaitBackend = type("PlaitBackend", (_Operations, module.AbstractBackend), {})  # type: ignore[attr-defined]
 
 
-class _Finder(MetaPathFinder):
+class _Finder:
     """Leaves the import to the other finders, but has plait registered after it."""
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:

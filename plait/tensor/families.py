@@ -9,8 +9,9 @@ from typing import Any
 
 from plait.core.dtype import DType, bool_
 from plait.core.errors import ArgumentTypeError, message
-from plait.core.graph import Node, record, recorder
+from plait.core.graph import Node, record
 from plait.core.primitive import PRIMITIVES, P
+from plait.core.recorder import in_force
 from plait.tensor.arguments import explain
 from plait.tensor.operators import assign, scalar_node, single, to_float
 from plait.tensor.tensor import Tensor, converted, node_of, wrap
@@ -50,8 +51,9 @@ def both_names(function: Callable[..., Any] | None = None, **aliases: str) -> An
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         out = None
-        if recorder.mode is not None:
-            args, kwargs = recorder.mode.cast(call.__name__, args, kwargs)
+        mode = in_force().mode
+        if mode is not None:
+            args, kwargs = mode.cast(call.__name__, args, kwargs)
         try:
             if not kwargs:
                 return function(*args)

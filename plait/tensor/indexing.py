@@ -28,7 +28,7 @@ from plait.prims.rules import broadcast_shapes, broadcast_to
 from plait.runtime.buffer import to_numpy
 from plait.tensor import lazy
 from plait.tensor.operators import scalar_node
-from plait.tensor.tensor import Tensor, converted, make_view, node_of, to_node, wrap, write
+from plait.tensor.tensor import Tensor, check_write, converted, make_view, node_of, to_node, wrap, write
 from plait.tensor.views import Step, step
 
 
@@ -269,7 +269,7 @@ def positions(index: Node, size: int, axis: int = 0) -> Node:
     known = index
     while known.value is None and known.prim.name in _REARRANGING:
         known = known.inputs[0]
-    if known.value is not None and 0 < known.aval.size <= _MOST_CHECKED and lazy.state.observer is None:
+    if known.value is not None and 0 < known.aval.size <= _MOST_CHECKED and lazy.observing() is None:
         found = lazy.scalar_buffer(known) if known.prim is CONSTANT else known.value
         array = to_numpy(found, known.dtype.numpy, known.shape)
         for extreme in (int(array.min()), int(array.max())):
@@ -345,6 +345,7 @@ def setitem(x: Tensor, index: Any, value: Any) -> None:
     plan = parse(x, index)
     target = make_view(x, *plan.steps) if plan.steps else x
     if isinstance(value, Tensor) and _is_same_view(value, target):
+        check_write(target)
         return  # x[i] += v has already written through the view
     new = scalar_node(value, x.dtype) if type(value) in (bool, int, float, complex) else to_node(value, x.dtype)
     if not plan.arrays:

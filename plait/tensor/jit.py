@@ -2,413 +2,239 @@
 
 from __future__ import annotations
 
-import ctypes
+import contextlib
 import functools
-import sys
-import threading
 import warnings
-import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import FunctionType
 from typing import Any
 
 import numpy as np
 
 from plait.compiler.pipeline import compile_nodes
-from plait.compiler.sizes import Family, family
-from plait.core import tree
+from plait.compiler.sizes import Family
+from plait.core import journal, tree
+from plait.core.aval import Aval, Dim
 from plait.core.errors import PerformanceWarning, check_function, message
-from plait.core.graph import (
-    ABSTRACT,
-    CONSTANT,
-    DATA,
-    EMPTY,
-    FREED,
-    PLACEHOLDER,
-    REQUIRES_GRAD,
-    TRACED,
-    Node,
-    leaf,
-    placeholder,
-    rebuild,
-    recorder,
-    toposort,
-)
-from plait.runtime.buffer import Buffer, allocate
-from plait.runtime.launch import Executable, lock
+from plait.core.graph import ABSTRACT, REQUIRES_GRAD, TRACED, placeholder
+from plait.core.locks import make_lock
+from plait.core.recorder import in_force
+from plait.inspect.explanation import Explanation, Version
+from plait.inspect.stages import Stages
+from plait.runtime.launch import Executable
 from plait.tensor import lazy
 from plait.tensor.autograd import Function
-from plait.tensor.names import Names
-from plait.tensor.staging import Staging
-from plait.tensor.tensor import Parameter, Tensor, node_of, to_node, wrap, write
+from plait.tensor.dims import Axes, check_dims, resized
+from plait.tensor.invariance import batch_invariant
+from plait.tensor.reasons import argument_names, reasons, signature_of
+from plait.tensor.staged import Staged
+from plait.tensor.tensor import Parameter, Tensor, node_of, to_node, wrap
+from plait.tensor.views import is_leaf
 
-_new = object.__new__
-
-
-class _Entry:
-    """One compiled version of a function: for one signature of arguments and one state of its guards."""
-
-    def __init__(
-        self, function: Function, leaves: Sequence[Any], treedef: Any, slots: Sequence[int], strict: bool,
-        families: dict[Any, Family],
-    ) -> None:  # fmt: skip
-        outer = lazy.state.observer
-        self.function, self.treedef, self.families = function, treedef, families
-        self.names = Names(function)
-        holders = [placeholder(node_of(leaves[k]).aval) for k in slots]
-        handles = [wrap(h) for h in holders]
-        staging = lazy.state.observer = Staging(handles, [leaves[k] for k in slots], strict)
-        new = list(leaves)
-        for k, handle in zip(slots, handles, strict=True):
-            new[k] = handle
-        is_whole = False
-        try:
-            args, kwargs = tree.unflatten(treedef, new)
-            result = function(*args, **kwargs)
-            self.written = [k for k, h in zip(slots, holders, strict=True) if node_of(new[k]) is not h]
-            if staging.split is None:
-                self.collect((result, [new[k] for k in self.written]) if self.written else result)
-            is_whole = True
-        finally:
-            lazy.state.observer, lazy.state.transaction = outer, None
-            written = {k: (t, t._node) for k, (t, _) in staging.writes.items()}
-            gradients = {k: (t, t._grad) for k, (t, _) in staging.gradients.items()}
-            if staging.split is None or not is_whole:
-                staging.restore()
-            lazy.pending[:] = [t for t in lazy.pending if not t._node.flags & ABSTRACT]
-        self.split = staging.split
-        self.arguments = [v for v in leaves if not isinstance(v, Tensor) or type(v) is Parameter]  # keys hold their ids
-        self.epoch = self.flushes = -1
-        if self.split is None:
-            self.build(holders, staging, written, gradients)
-            return
-        self.guards, self.gradient_guards = [], []
-        self.first = result
-        for k in self.written:
-            write(leaves[k], node_of(new[k]))
-
-    def collect(self, result: Any) -> None:
-        leaves, self.out_tree = tree.flatten(result)
-        self.template = [None if isinstance(v, Tensor) else v for v in leaves]
-        self.returned = [k for k, v in enumerate(leaves) if isinstance(v, Tensor)]
-        self.out_nodes = [node_of(leaves[k]) for k in self.returned]
-
-    def build(self, holders: list[Node], staging: Staging, written: Any, gradients: Any) -> None:
-        """Turn what was staged into a program: arguments and captured values in, results and new state out."""
-        self.guards = list(staging.attribute_guards.values())
-        self.gradient_guards = staging.gradient_guards
-        changed = [
-            (t, new) for k, (t, new) in written.items()
-            if not staging.is_new(t, staging.writes[k][1]) and new is not staging.writes[k][1] and t._base is None
-        ]  # fmt: skip
-        present = [(t, g) for t, g in gradients.values() if g is not None]
-        fresh = [(t, g) for t, g in present if staging.is_new(g, g._node)]
-        self.cleared = [t for t, g in gradients.values() if g is None]
-        self.gradient_of = {id(g): t for t, g in self.gradient_guards if g is not None}
-        kept = [(t, g) for t, g in present if not staging.is_new(g, g._node)]
-        self.kept_gradients = [(t, g) for t, g in kept if self.gradient_of.get(id(g)) is not t]
-        self.changed = {t: None for t, _ in changed}
-        self.fresh = [t for t, _ in fresh]
-        outputs = [*self.out_nodes, *[n for _, n in changed], *[node_of(g) for _, g in fresh]]
-        captured = [n for n in toposort(outputs, lazy.has_value) if n.value is not None and n.prim is not CONSTANT]
-        self.cells = [_owner(n) for n in captured]
-        self.gradient_buffers = [allocate(t.aval.nbytes) for t in self.fresh]
-        self.inline = any(n.flags & (REQUIRES_GRAD | TRACED) for n in self.out_nodes)
-        self.program: Executable | None = None
-        if self.inline:
-            stand_ins = [leaf(PLACEHOLDER, n.aval, None, n.flags | ABSTRACT) for n in captured]
-            self.staged = replay(outputs, dict(zip(captured, stand_ins, strict=True)))
-            self.holders, self.captured, self.stand_ins = holders, captured, stand_ins
-        else:
-            self.compile(outputs, holders, captured)
-        self.is_visible = False
-        self.viewed: list[Tensor] = []
-        self.buffers: list[Buffer] = []
-        self.gradient_handles: dict[Tensor, Tensor] = {}
-        held = [*self.cells, *self.changed, *self.fresh, *[t for t, _ in self.gradient_guards]]
-        lazy.state.cells.update(id(c) for c in held if c is not None)
-
-    def compile(self, outputs: list[Node], holders: list[Node], captured: list[Node]) -> None:
-        """Compile; new state takes over the memory of the old."""
-        cells = {id(c): len(holders) + k for k, c in enumerate(self.cells) if c is not None}
-        leaves = [*holders, *captured]
-        key, numbers = family(outputs)
-        kin = self.families.setdefault(key, Family())
-        dynamic = kin.observe(numbers)
-        stand_ins = {c: placeholder(c.aval) for c in dynamic}
-        donated: dict[int, int] = {}
-        for k, t in enumerate(self.changed, len(self.out_nodes)):
-            if id(t) not in cells:
-                cells[id(t)] = len(leaves)
-                leaves.append(placeholder(t.aval))
-                self.cells.append(t)
-            donated[k] = cells[id(t)]
-        self.constants = [n.value if c is None else None for c, n in zip(self.cells, captured, strict=False)]
-        self.constants += [None] * (len(self.cells) - len(captured)) + [lazy.scalar_buffer(c) for c in dynamic]
-        self.cells += [None] * len(dynamic)
-        leaves += stand_ins.values()
-        for k, t in enumerate(self.fresh, len(self.out_nodes) + len(self.changed)):
-            donated[k] = len(leaves)
-            leaves.append(placeholder(t.aval))
-        if dynamic:
-            outputs = lazy.replace_constants(outputs, stand_ins)
-        self.program = Executable(compile_nodes(outputs, leaves, sizes=kin.sizes), donated)
-        # From here on no node of the graph is held: it would keep old values alive, and `_own_memory` counts holders.
-        self.program.plan.forget_sources()
-        self.out_nodes = [_leaf(None, n) for n in self.out_nodes]
-
-    # running
-    def matches(self) -> bool:
-        """Whether attributes and gradients that steered the staging are as they were."""
-        return (
-            self.split is not None
-            or all(getattr(owner, name) == value for owner, name, value in self.guards)
-            and all((t._grad is None) == (g is None) for t, g in self.gradient_guards)
-        )
-
-    def bind(self) -> None:
-        """Look up the memory of all captured state again, after some of it changed."""
-        lazy.flush()
-        buffers = []
-        for c, constant in zip(self.cells, self.constants, strict=True):
-            if c is None:
-                assert constant is not None
-                buffers.append(constant)
-                continue
-            cell = self.current(c)
-            if node_of(cell).value is None:
-                lazy.flush(cell)
-            buffers.append(_own_memory(cell) if c in self.changed else lazy.value(cell))
-        self.buffers = [*buffers, *self.gradient_buffers]
-        self.viewed = [t for t in map(self.current, self.changed) if id(t) in lazy.state.viewed]
-        self.is_visible = False
-        self.epoch, self.flushes = lazy.state.epoch, lazy.state.flushes
-
-    def current(self, cell: Tensor) -> Tensor:
-        """The tensor that a captured one stands for: what was a gradient is that which its parameter has now."""
-        owner = self.gradient_of.get(id(cell))
-        gradient = cell if owner is None else owner._grad
-        if gradient is None or gradient is cell:
-            return cell
-        lazy.state.cells.add(id(gradient))
-        return gradient
-
-    def run(self, leaves: Sequence[Any], slots: Sequence[int]) -> Any:
-        """Run on new arguments; returns the results in the structure that the function returned."""
-        if self.split is not None:
-            return self.run_parts(leaves)
-        found = self.run_inline(leaves, slots) if self.inline else self.run_program(leaves, slots)
-        if not self.written:
-            return found
-        result, values = found
-        for k, value in zip(self.written, values, strict=True):
-            write(leaves[k], node_of(value))
-        return result
-
-    def run_parts(self, leaves: Sequence[Any]) -> Any:
-        """Run the function as eager code, which is compiled in parts; if it raises, what it wrote is undone."""
-        args, kwargs = tree.unflatten(self.treedef, leaves)
-        if lazy.state.transaction is not None:
-            return self.function(*args, **kwargs)
-        staging = lazy.state.transaction = Staging()
-        try:
-            return self.function(*args, **kwargs)
-        except BaseException:
-            lazy.state.transaction = None
-            staging.restore()
-            raise
-        finally:
-            lazy.state.transaction = None
-
-    def run_program(self, leaves: Sequence[Any], slots: Sequence[int]) -> Any:
-        """Run the compiled program."""
-        program = self.program
-        assert program is not None
-        if lazy.pending:
-            lazy.flush()
-        arguments = [lazy.value(leaves[k]) for k in slots]
-        with lock():
-            if self.epoch != lazy.state.epoch or self.flushes != lazy.state.flushes:
-                self.bind()
-                program.set_inputs(self.buffers, len(slots))
-            table = program.program.table
-            for s, argument in zip(program.inputs, arguments, strict=False):
-                table[s] = argument.address
-            results = program.run_prepared()
-        self.finish()
-        count = len(self.returned)
-        tensors = [_computed(b, n) for b, n in zip(results[:count], self.out_nodes, strict=True)]
-        if count == 1 and len(self.template) == 1 and not self.out_tree.children:
-            return tensors[0]
-        values = list(self.template)
-        for k, t in zip(self.returned, tensors, strict=True):
-            values[k] = t
-        return tree.unflatten(self.out_tree, values)
-
-    def finish(self) -> None:
-        """Make the new state visible: written cells share their memory already; gradients get their handles."""
-        for t in self.viewed:
-            t._version += 1
-        if self.is_visible:
-            return
-        for t in self.cleared:
-            t._grad = None
-        for t, g in self.kept_gradients:
-            t._grad = g
-        for t, buffer in zip(self.fresh, self.gradient_buffers, strict=True):
-            handle = self.gradient_handles.get(t)
-            if handle is None or handle._node.value is not buffer:
-                handle = self.gradient_handles[t] = _computed(buffer, t._node)
-                lazy.state.cells.add(id(handle))
-            if t._grad is not handle:
-                t._grad = handle
-                lazy.state.epoch += 1  # others may add to this gradient
-        self.is_visible = True
-        if self.gradient_guards and (self.fresh or self.cleared):
-            lazy.state.epoch += 1  # the next call may need another version
-
-    def run_inline(self, leaves: Sequence[Any], slots: Sequence[int]) -> Any:
-        """Record the staged operations on the arguments, so that gradients flow through them."""
-        replacement: dict[Node, Node] = {h: node_of(leaves[k]) for h, k in zip(self.holders, slots, strict=True)}
-        for c, n, s in zip(self.cells, self.captured, self.stand_ins, strict=True):
-            replacement[s] = n if c is None else node_of(self.current(c))
-        found = replay(self.staged, replacement)
-        count = len(self.returned)
-        for t, node in zip(map(self.current, self.changed), found[count:], strict=False):
-            lazy.written(t, t._node)
-            t._version += 1
-            t._node = node
-            if node.flags & REQUIRES_GRAD:
-                node.extra = weakref.ref(t)
-            lazy.pending.append(t)
-        for t, node in zip(self.fresh, found[count + len(self.changed) :], strict=True):
-            t.grad = wrap(node)
-        values = list(self.template)
-        for k, node in zip(self.returned, found, strict=False):
-            values[k] = wrap(node)
-        return tree.unflatten(self.out_tree, values)
-
-
-def replay(outputs: Sequence[Node], replacement: dict[Node, Node]) -> list[Node]:
-    """Record `outputs` anew with some nodes replaced; where gradients flowed they flow again, and nowhere else."""
-    result = dict(replacement)
-    for node in toposort(outputs, result.__contains__):
-        if node not in result and not node.inputs:
-            result[node] = node
-        elif node not in result:
-            made = rebuild(node, tuple([result[i] for i in node.inputs]))
-            if made is not node:
-                made.flags = made.flags & ~_HISTORY | node.flags & _HISTORY
-            result[node] = made
-    return [result[o] for o in outputs]
-
-
-_HISTORY = REQUIRES_GRAD | FREED
-
-
-def _owner(node: Node) -> Tensor | None:
-    """The handle whose value a captured leaf is, if it is still that."""
-    tensor = node.extra() if isinstance(node.extra, weakref.ref) else None
-    return tensor if tensor is not None and tensor._node is node else None
-
-
-_OWN_REFERENCES = 2  # the handle, and the argument of getrefcount
-
-
-def _own_memory(cell: Tensor) -> Buffer:
-    """The memory of a cell about to be overwritten: copied first if a recorded history still needs the old value."""
-    buffer: Buffer = lazy.value(cell)
-    if cell._node.prim is CONSTANT or sys.getrefcount(cell._node) > _OWN_REFERENCES:
-        own = allocate(buffer.nbytes)
-        ctypes.memmove(own.address, buffer.address, buffer.nbytes)
-        node = _leaf(own, cell._node)
-        node.flags = cell._node.flags
-        node.extra = weakref.ref(cell)
-        cell._node = node
-        lazy.state.epoch += 1  # other compiled functions hold the old memory
-        return own
-    return buffer
-
-
-def _leaf(buffer: Buffer | None, like: Node) -> Node:
-    node = _new(Node)
-    node.prim, node.inputs, node.params, node.aval = DATA, (), EMPTY, like.aval
-    node.value, node.flags, node.extra, node.code, node.instruction = buffer, 0, None, like.code, like.instruction
-    return node
-
-
-def _computed(buffer: Buffer, like: Node) -> Tensor:
-    """A handle of a value just computed."""
-    node = _leaf(buffer, like)
-    tensor = wrap(node)
-    node.extra = weakref.ref(tensor)
-    return tensor
+_MOST_SIGNATURES = 1024  # the first of more are let go of
 
 
 class Jitted:
     """A compiled function; see `jit`."""
 
-    def __init__(self, function: Function, strict: bool = False) -> None:
-        functools.update_wrapper(self, function)
-        self.function, self.strict = function, strict
+    def __init__(
+        self, function: Function, strict: bool = False, batch_invariant: bool = False, dims: Any = None,
+        specialize: bool = False,
+    ) -> None:  # fmt: skip
+        self.__name__ = type(function).__name__  # where the function has no name of its own
+        is_plain = isinstance(function, FunctionType)  # attributes of objects, such as modules, could hide methods
+        functools.update_wrapper(self, function, updated=functools.WRAPPER_UPDATES if is_plain else ())
+        self.function, self.strict, self.batch_invariant = function, strict, batch_invariant
+        self._dims, self._specialize = check_dims(dims or {}), specialize
         self._split_lines: set[tuple[str, int]] = set()
-        self._entries: dict[Any, list[_Entry]] = {}
+        self._entries: dict[Any, list[Staged]] = {}
         self._families: dict[Any, Family] = {}
-        self._lock = threading.RLock()
+        self._axes: dict[Any, Axes] = {}
+        self._lock = make_lock()
+
+    def explain(self) -> Explanation:
+        """Return what was compiled, why, and what each version does; print it, or `save_html` it.
+
+        Example:
+            >>> f = plait.jit(lambda x: plait.tanh(x) * 2)
+            >>> f(plait.ones(3)), f(plait.ones(4))
+            (tensor([1.5232, 1.5232, 1.5232]), tensor([1.5232, 1.5232, 1.5232, 1.5232]))
+            >>> f.explain().versions[1].reasons
+            ('argument x: float32[3] -> float32[4]',)
+        """
+        versions = [
+            Version(e.record, signature_of(self.function, key), e.split is None and e.inline, e.program)
+            for key, entries in self._entries.items() for e in entries
+        ]  # fmt: skip
+        return Explanation(self.__name__, sorted(versions, key=lambda v: v.record.number))
+
+    def stages(self, *args: Any, **kwargs: Any) -> Stages:
+        """Return what the compiler makes of the function for these arguments, as text; nothing is run.
+
+        Returns:
+            The `graph` and the `simplified` graph as Python that `plait.core.printer.from_python` reads, and the
+            `kernels`, each with its `loops`, its `llvm` and its `assembly`.
+
+        Raises:
+            AbstractValueError: the function looks at the value of a tensor.
+
+        Example:
+            >>> print(plait.jit(lambda x: plait.tanh(x) * 2).stages(plait.ones(3)).simplified)
+            @staged("float32[3]")
+            def graph(a):
+                b = P.tanh(a)  # float32[3] ...
+        """
+        entry, _ = self._staged(args, kwargs, only_staged=True)
+        return Stages(entry.staged, [*entry.holders, *entry.stand_ins])
+
+    def planned(self, *args: Any, **kwargs: Any) -> tuple[Executable, list[str | Tensor | None]]:
+        """Return the program for these arguments, which is not run, and what its first inputs are.
+
+        Those are the names of arguments, then captured tensors, or None for what no tensor holds any more. Inputs
+        after them are memory for new gradients.
+
+        Raises:
+            AbstractValueError: the function looks at the value of a tensor.
+        """
+        entry, names = self._staged(args, kwargs, only_staged=False)
+        program = entry.program
+        if program is None:
+            program = Executable(compile_nodes(entry.staged, [*entry.holders, *entry.stand_ins]))
+        return program, [*names, *entry.cells]
+
+    def _staged(self, args: Any, kwargs: Any, only_staged: bool) -> tuple[Staged, list[str]]:
+        """Stage for some arguments, not to be called; returns the names of those that are inputs, too."""
+        leaves, treedef = tree.flatten((args, kwargs), is_object)
+        leaves = [wrap(to_node(v, None)) if isinstance(v, np.ndarray) else v for v in leaves]
+        slots = [k for k, v in enumerate(leaves) if isinstance(v, Tensor) and type(v) is not Parameter]
+        lazy.flush(*[leaves[k] for k in slots])
+        names = argument_names(self.function, treedef)
+        entry = Staged(self.function, leaves, treedef, slots, True, {}, only_staged=only_staged)
+        return entry, [names[k] for k in slots]
+
+    def __reduce__(self) -> str:
+        return str(self.__qualname__)  # as functions are pickled: by name
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else functools.partial(self, instance)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self.batch_invariant and not in_force().invariant:
+            with batch_invariant():
+                return self(*args, **kwargs)
         whole = any(type(a) is not Tensor and is_object(a) for a in args)  # models are state, not trees of inputs
         leaves, treedef = tree.flatten((args, kwargs), is_object if whole else None)
         signature: list[Any] = [treedef]
-        slots = []
+        slots: list[int] = []
+        tracked: list[int] = []
         for k, v in enumerate(leaves):
             if isinstance(v, np.ndarray):
                 v = leaves[k] = wrap(to_node(v, None))
             if isinstance(v, Tensor) and type(v) is not Parameter:
                 node = node_of(v)
                 if node.flags & (ABSTRACT | TRACED | REQUIRES_GRAD):
-                    return self.function(*args, **kwargs)  # part of an outer transform or history: record in place
+                    if node.flags & (ABSTRACT | TRACED) or is_leaf(node):
+                        return self.function(*args, **kwargs)  # part of an outer transform: record in place
+                    tracked.append(len(slots))
                 slots.append(k)
                 signature.append(node.aval)
             else:
                 signature.append((type(v), _static(v)))
-        if lazy.state.observer is not None:
+        if len(leaves) > 1 and len({*map(id, leaves)}) != len(leaves):
+            same = {id(leaves[k]): k for k in slots}
+            signature.append(tuple([same[id(leaves[k])] for k in slots]))
+        if lazy.observing() is not None:
             return self.function(*args, **kwargs)
-        key = (tuple(signature), bool(_grad_mode()), recorder.mode)
-        entries = self._entries.get(key)
-        if entries is not None:
-            for entry in entries:
-                if (entry.epoch == lazy.state.epoch or entry.matches()) and entry.names.hold():
-                    return entry.run(leaves, slots)
-        with self._lock:
-            lazy.flush(*[leaves[k] for k in slots])
-            entry = _Entry(self.function, leaves, treedef, slots, self.strict, self._families)
-            self._entries.setdefault(key, []).append(entry)
-        if entry.split is None:
+        state = in_force()
+        mode = _invariant(state.mode) if state.invariant else state.mode
+        has_gradients = bool(state.mask & REQUIRES_GRAD)
+        key = (tuple(signature), _tracked(tuple(tracked)) if tracked and has_gradients else has_gradients, mode)
+        entry = self._version(key)
+        if entry is not None:
             return entry.run(leaves, slots)
-        self._warn(entry.split)
+        with lazy.Claim(self._lock) as own, lazy.Claim(lazy.turn) as turn:
+            found = self._version(key)  # another thread may have made it meanwhile
+            entry = found or self._stage(key, leaves, treedef, slots, (own, turn))
+        if found is not None or entry.split is None:
+            return entry.run(leaves, slots)
+        self._warn(entry.split, entry.reason)
         first, entry.first = entry.first, None
         return first
 
-    def _warn(self, line: tuple[str, int]) -> None:
+    def _version(self, key: Any) -> Staged | None:
+        """The version for a signature of arguments and the present state of what steered its staging, if any."""
+        for entry in self._entries.get(key, ()):
+            if (entry.epoch == lazy.state.epoch or entry.matches()) and entry.names.hold():
+                return entry
+        return None
+
+    def _stage(
+        self, key: Any, leaves: Sequence[Any], treedef: Any, slots: Sequence[int], claims: Sequence[lazy.Claim]
+    ) -> Staged:  # fmt: skip
+        lazy.flush(*[leaves[k] for k in slots])
+        why = reasons(self.function, key, self._entries)
+        families = {} if self._specialize else self._families
+        with journal.compilation(self.__name__, "jit", lazy.source(), why, "stage") as record:
+            self._rehearse(key, leaves, treedef, slots)
+            entry = Staged(self.function, leaves, treedef, slots, self.strict, families, claims=claims)
+            record.split = entry.split
+        entry.record = record
+        if len(self._entries) >= _MOST_SIGNATURES:
+            self._entries.pop(next(iter(self._entries)), None)
+        self._entries.setdefault(key, []).append(entry)
+        return entry
+
+    def _rehearse(self, key: Any, leaves: Sequence[Any], treedef: Any, slots: Sequence[int]) -> None:
+        """Plan for other sizes first where that shows which sizes of a kernel change: those that were declared, and
+        those that were 0 or 1 before, with which kernels of another structure were made.
+        """
+        avals = [node_of(leaves[k]).aval for k in slots]
+        others = self._axes.setdefault(_without_sizes(key), Axes()).observe([a.shape for a in avals])
+        if self._dims:
+            names = argument_names(self.function, treedef)
+            declared = resized(self._dims, [names[k] for k in slots], avals)
+            others = None if self._entries else [a.shape for a in declared]
+        if others is None or self._specialize:
+            return
+        new = list(leaves)
+        for k, a, shape in zip(slots, avals, others, strict=True):
+            new[k] = wrap(placeholder(a.with_shape(shape)))
+        with contextlib.suppress(Exception):  # sizes that the function refuses, or a look at a value
+            Staged(self.function, new, treedef, slots, True, self._families, only_planned=True)
+
+    def _warn(self, line: tuple[str, int], reason: tuple[str, str, str]) -> None:
         if line in self._split_lines:
             return
         self._split_lines.add(line)
         name = getattr(self.function, "__name__", "the function")
         text = message(
-            f"{name} is compiled in parts: its Python code looks at the value of a tensor here, so it runs each time",
-            "a look at the value (bool, int, float, item, numpy)",
+            f"{name} is compiled in parts: its Python code {reason[0]} here, so it runs each time",
+            reason[1],
             "only operations on tensors, for one program without Python",
-            "use plait.where or plait.cond instead of `if`, or pass the value as a static argument; "
-            "plait.jit(strict=True) makes this an error",
+            f"{reason[2]}; plait.jit(strict=True) makes this an error",
         )
         warnings.warn_explicit(text, PerformanceWarning, *line)
 
 
-def _grad_mode() -> int:
-    return recorder.mask & REQUIRES_GRAD
+def _without_sizes(key: Any) -> Any:
+    """The key of a version, but for the sizes of tensors and the values of numbers among the arguments."""
+    rows: list[Any] = []
+    for e in key[0]:
+        is_number = isinstance(e, tuple) and e[0] in (int, float, complex)
+        rows.append((e.dtype, e.ndim) if isinstance(e, Aval) else e[0] if is_number else e)
+    return (tuple(rows), *key[1:])
+
+
+@functools.cache
+def _tracked(slots: tuple[int, ...]) -> str:
+    """What stands in keys for gradients that flow on through some of the arguments."""
+    return f"through the tensors {', '.join(map(str, slots))} among the arguments"
+
+
+@functools.cache
+def _invariant(mode: Any) -> Any:
+    """What stands for a mode of recording in keys of batch-invariant versions."""
+    return "batch invariant", mode
 
 
 def is_object(value: Any) -> bool:
@@ -420,6 +246,8 @@ def _static(value: Any) -> Any:
     """A static argument as a hashable key: by structure where it can be hashed, else by identity."""
     if isinstance(value, Parameter):
         return id(value)
+    if type(value) is set:
+        return frozenset(value)
     try:
         hash(value)
     except TypeError:
@@ -427,7 +255,10 @@ def _static(value: Any) -> Any:
     return (value, str(value)) if isinstance(value, float) else value
 
 
-def jit(function: Function | None = None, *, strict: bool = False) -> Any:
+def jit(
+    function: Function | None = None, *, strict: bool = False, batch_invariant: bool = False,
+    dims: Mapping[str, Sequence[Dim | None]] | None = None, specialize: bool = False,
+) -> Any:  # fmt: skip
     """Compile a function: it is recorded once for each signature of its arguments and then runs as one native call.
 
     Tensors among the arguments are inputs; models, parameters and all else are static, compared by identity or
@@ -441,8 +272,14 @@ def jit(function: Function | None = None, *, strict: bool = False) -> Any:
     Args:
         function: any function of pytrees; without one, a decorator is returned.
         strict: whether a look at a value is an error.
+        batch_invariant: whether a row of a batch gets the same bits at any size of the batch; see
+            `plait.batch_invariant`.
+        dims: sizes that change, declared: for names of arguments a tuple with a `plait.Dim`, or None, for each axis.
+            They are compiled for any size at once; otherwise that happens when a second size is seen.
+        specialize: whether every size gets kernels of its own, always.
 
     Raises:
+        ShapeError: a size is not what `dims` declares.
         AbstractValueError: with `strict`, Python looks at the value of a tensor while the function is staged.
 
     Warns:
@@ -456,6 +293,6 @@ def jit(function: Function | None = None, *, strict: bool = False) -> Any:
         tensor(0.)
     """
     if function is None:
-        return functools.partial(jit, strict=strict)
+        return functools.partial(jit, strict=strict, batch_invariant=batch_invariant, dims=dims, specialize=specialize)
     check_function(function, "jit")
-    return Jitted(function, strict)
+    return Jitted(function, strict, batch_invariant, dims, specialize)

@@ -6,14 +6,20 @@ is compiled as one fused program.
 
 from __future__ import annotations
 
+import itertools
+import os
 import sys
+import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from plait.compiler.pipeline import compile_nodes
+from plait.compiler.llvm.jit import building
+from plait.compiler.pipeline import Plan, compile_nodes
 from plait.compiler.sizes import Family, Sizes, family
-from plait.core.errors import AbstractValueError, message
+from plait.core import journal
 from plait.core.graph import (
     ABSTRACT,
     CONSTANT,
@@ -26,10 +32,13 @@ from plait.core.graph import (
     placeholder,
     substitute,
     toposort,
+    user_line,
 )
-from plait.runtime.buffer import Buffer, allocate, to_numpy
+from plait.core.recorder import compiling
+from plait.runtime.buffer import Buffer
 from plait.runtime.launch import Executable, lock
 from plait.tensor import units
+from plait.tensor.leaks import Stage, not_known
 from plait.tensor.units import scalar_buffer
 
 if TYPE_CHECKING:
@@ -38,7 +47,16 @@ if TYPE_CHECKING:
 NODE_BUDGET = 8192
 BYTE_BUDGET = 1 << 30
 _CHECK_EVERY = 256
-_OWN_REFERENCES = 2  # the local variable and the argument of getrefcount
+
+
+def _own_references() -> int:
+    probe = object()
+    return sys.getrefcount(probe)
+
+
+_OWN_REFERENCES = _own_references()  # the local variable and, before Python 3.14, the argument of getrefcount
+
+VIEWED, HELD = 1, 2  # marks of a tensor: it has had views; a compiled function has its memory
 
 pending: list[Tensor] = []
 """Handles recorded since the last flush."""
@@ -48,9 +66,41 @@ budget = _CHECK_EVERY
 
 _lock = lock()  # one lock for recording's end and for running: two could be taken in either order
 
+turn = threading.RLock()
+"""Held while a function is staged: state shows placeholders then. Taken before the lock of running, if both are."""
+
+
+class Claim:
+    """Holds a lock until the end of a `with` block, or until `release`.
+
+    A thread inside a running program, which is in a host callback, does not wait for it: the holder may be waiting
+    for the program to end.
+    """
+
+    __slots__ = ("lock", "is_held")
+
+    def __init__(self, claimed: Any) -> None:
+        self.lock = claimed
+        self.is_held = False
+
+    def __enter__(self) -> Claim:
+        self.is_held = self.lock.acquire(blocking=False) or not _lock._is_owned() and self.lock.acquire()  # type: ignore[attr-defined]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """Let others have the lock, before the block ends."""
+        if self.is_held:
+            self.is_held = False
+            self.lock.release()
+
 
 class Observer:
-    """What a staged function does to the world; see `plait.tensor.jit`."""
+    """What a staged function does to the world; see `plait.tensor.jit`. As a transaction it tells `outer`, too."""
+
+    outer: Observer | None = None
 
     def created(self, tensor: Tensor) -> None:
         """`tensor` was made from data."""
@@ -67,27 +117,73 @@ class Observer:
     def attribute_read(self, owner: Any, name: str) -> None:
         """A plain attribute that steers computation (such as `Module.training`) is looked at."""
 
+    def attribute_written(self, owner: Any, name: str) -> None:
+        """A plain attribute of a module has got another value."""
+
     def looked(self, node: Node) -> bool:
         """Python looks at the value of `node`, which is not known; returns whether it is known from now on."""
         return False
 
 
+class Checker:
+    """What looks at every value that is computed, while debugging; see `plait.debug`."""
+
+    def computed(self, outputs: Sequence[Node], leaves: Sequence[Node], buffers: list[Buffer]) -> None:
+        """Eager code has computed `buffers`, the values of `outputs`, from `leaves`."""
+
+    def executable(
+        self, outputs: Sequence[Node], leaves: Sequence[Node], plan: Plan, donated: dict[int, int]
+    ) -> Executable:  # fmt: skip
+        """Return the program of a compiled function."""
+        raise NotImplementedError
+
+
+_observer: ContextVar[Observer | None] = ContextVar("plait.observer", default=None)
+_transaction: ContextVar[Observer | None] = ContextVar("plait.transaction", default=None)
+observing = _observer.get
+"""Returns `state.observer`, in less time."""
+
+
+_epochs = itertools.count(1)
+
+
 class State:
     """`observer` watches while a function is staged; `epoch` counts changes to state that compiled functions hold.
 
-    `transaction` notes what is written while a function runs that may have to be undone. `cells` and `viewed` are the
-    ids of tensors that compiled functions hold, and of those that have views.
+    `transaction` notes what is written while a function runs that may have to be undone. These two belong to the
+    running thread or asyncio task. `checker` looks at what is computed. `invariant` is how many threads are inside
+    `batch_invariant`: any thread may compute what those recorded.
     """
 
-    __slots__ = ("observer", "transaction", "epoch", "cells", "viewed", "flushes")
+    __slots__ = ("epoch", "flushes", "checker", "invariant")
 
     def __init__(self) -> None:
-        self.observer: Observer | None = None
-        self.transaction: Observer | None = None
+        self.checker: Checker | None = None
         self.epoch = 0
         self.flushes = 0
-        self.cells: set[int] = set()
-        self.viewed: set[int] = set()
+        self.invariant = 0
+
+    def changed(self) -> None:
+        """Begin another epoch; no two threads begin the same one."""
+        self.epoch = next(_epochs)
+
+    @property
+    def observer(self) -> Observer | None:
+        """What watches the function that is being staged."""
+        return observing()
+
+    @observer.setter
+    def observer(self, value: Observer | None) -> None:
+        _observer.set(value)
+
+    @property
+    def transaction(self) -> Observer | None:
+        """What notes writes."""
+        return _transaction.get()
+
+    @transaction.setter
+    def transaction(self, value: Observer | None) -> None:
+        _transaction.set(value)
 
 
 state = State()
@@ -95,41 +191,87 @@ state = State()
 
 def written(tensor: Tensor, old: Node) -> None:
     """Called before the node of a handle is replaced by a write."""
-    if state.observer is not None:
-        state.observer.written(tensor, old)
-    if state.transaction is not None:
-        state.transaction.written(tensor, old)
-    if id(tensor) in state.cells:
-        state.epoch += 1
+    if (observer := observing()) is not None:
+        observer.written(tensor, old)
+    if (transaction := _transaction.get()) is not None:
+        transaction.written(tensor, old)
+    if tensor._marks & HELD:
+        state.changed()
 
 
 def viewed(base: Tensor) -> None:
     """Called when a view of `base` is made."""
-    state.viewed.add(id(base))
-    if id(base) in state.cells:
-        state.epoch += 1
+    if not base._marks & VIEWED:
+        base._marks |= VIEWED
+        if base._marks & HELD:
+            state.changed()
+
+
+def hold(tensors: Iterable[Tensor]) -> None:
+    """Note that a compiled function holds the memory of tensors: a write to one changes `state.epoch`."""
+    for tensor in tensors:
+        tensor._marks |= HELD
 
 
 def grad_read(tensor: Tensor) -> None:
     """Called before `tensor.grad` is looked at."""
-    if state.observer is not None:
-        state.observer.grad_read(tensor)
+    if (observer := observing()) is not None:
+        observer.grad_read(tensor)
 
 
 def grad_written(tensor: Tensor) -> None:
     """Called before `tensor.grad` is replaced."""
-    if state.observer is not None:
-        state.observer.grad_written(tensor)
-    if state.transaction is not None:
-        state.transaction.grad_written(tensor)
-    if id(tensor) in state.cells:
-        state.epoch += 1
+    if (observer := observing()) is not None:
+        observer.grad_written(tensor)
+    if (transaction := _transaction.get()) is not None:
+        transaction.grad_written(tensor)
+    if tensor._marks & HELD:
+        state.changed()
+
+
+@contextmanager
+def staged(
+    transform: str, function: Callable[..., Any], holders: Sequence[Node], arguments: Sequence[str] = ()
+) -> Iterator[None]:  # fmt: skip
+    """A context in which `transform` runs `function` on placeholders, after which they never get a value."""
+    stage, begin = Stage(transform, function, holders, arguments), len(pending)
+    try:
+        yield
+    finally:
+        stage.end(pending[min(begin, len(pending)) :])
+
+
+_held_over_fork: list[Claim] = []
+
+
+def _before_fork() -> None:
+    claim = Claim(turn)
+    claim.__enter__()
+    _held_over_fork.append(claim)
+    _lock.acquire()
+    building.acquire()
+
+
+def _after_fork_in_parent() -> None:
+    building.release()
+    _lock.release()
+    _held_over_fork.pop().release()
+
+
+def _after_fork_in_child() -> None:
+    _held_over_fork.clear()
+    for held in (turn, _lock, building):
+        held._at_fork_reinit()  # type: ignore[attr-defined]
+
+
+if hasattr(os, "register_at_fork"):  # nothing runs, is staged or is compiled while memory is copied
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
 
 
 def over_budget() -> None:
     """Flush when too many nodes or bytes are pending; called each time `pending` reaches `budget`."""
     global budget
-    if state.observer is not None:  # nothing is computed while a function is staged
+    if observing() is not None:  # nothing is computed while a function is staged
         budget += len(pending)
         return
     nbytes = sum(t._node.aval.nbytes for t in pending[-_CHECK_EVERY:])
@@ -144,8 +286,8 @@ def value(tensor: Tensor) -> Buffer:
     Raises `AbstractValueError` where the value is not known because a function is being staged.
     """
     node = tensor._node
-    if state.observer is not None and (node.value is None or node.extra is not None) and not look(node):
-        raise _not_known(node)
+    if observing() is not None and (node.value is None or node.extra is not None) and not look(node):
+        raise not_known(node)
     found = node.value
     if type(found) is Buffer:
         return found
@@ -155,7 +297,7 @@ def value(tensor: Tensor) -> Buffer:
         result: Buffer = node.extra
         return result
     if node.flags & ABSTRACT and not look(node):
-        raise _not_known(node)
+        raise not_known(node)
     flush(tensor)
     computed: Buffer = tensor._node.value
     return computed
@@ -163,8 +305,8 @@ def value(tensor: Tensor) -> Buffer:
 
 def look(node: Node) -> bool:
     """Ask for the value of a node of a staged function: returns whether staging has ended, so that it can be known."""
-    if state.observer is not None:
-        return state.observer.looked(node)
+    if (observer := observing()) is not None:
+        return observer.looked(node)
     return settle_flags([node])
 
 
@@ -174,17 +316,6 @@ def settle_flags(nodes: Sequence[Node]) -> bool:
         if n.prim is not PLACEHOLDER and not any(i.flags & ABSTRACT for i in n.inputs):
             n.flags &= ~ABSTRACT
     return not any(n.flags & ABSTRACT for n in nodes)
-
-
-def _not_known(node: Node) -> AbstractValueError:
-    return AbstractValueError(
-        message(
-            f"The value of a {node.aval} is not known while the function is staged (recorded at {node.source})",
-            "a look at the value (bool, int, float, item, numpy, print)",
-            "only operations on tensors inside jit, vmap, scan, cond and while_loop",
-            "use plait.where or plait.cond instead of `if`, or pass the value as a static argument",
-        )
-    )
 
 
 class _Structure:
@@ -214,7 +345,7 @@ _FUSED_FROM = 3  # versions of a family: from the third on, one that is new is n
 def flush(*tensors: Tensor) -> None:
     """Compute `tensors` and every pending tensor that somebody still holds, as one program."""
     global budget
-    with _lock:
+    with Claim(turn), _lock:
         held: dict[Node, Tensor] = {}
         while pending:
             t = pending.pop()  # the last first: a view that nobody holds lets go of its base
@@ -230,7 +361,21 @@ def flush(*tensors: Tensor) -> None:
             buffers = compute(nodes)
             for node, buffer in zip(nodes, buffers, strict=True):
                 settle(node, buffer)
-                node.extra = weakref.ref(live[node])
+                if not (node.flags & REQUIRES_GRAD and isinstance(node.extra, weakref.ref)):  # a leaf keeps its owner
+                    node.extra = weakref.ref(live[node])
+
+
+def forget(nodes: Container[Node] = ()) -> None:
+    """Let what depends on placeholders, and `nodes`, no longer wait to be computed; other threads may be recording."""
+    with _lock:
+        count = len(pending)
+        pending[:count] = [t for t in pending[:count] if not t._node.flags & ABSTRACT and t._node not in nodes]
+
+
+def count_invariant(change: int) -> None:
+    """Note that a thread entered `batch_invariant`, or left it."""
+    with _lock:
+        state.invariant += change
 
 
 def settle(node: Node, buffer: Buffer) -> None:
@@ -249,6 +394,8 @@ def has_value(node: Node) -> bool:
 def compute(outputs: Sequence[Node]) -> list[Buffer]:
     """Run the program of `outputs`; returns their buffers."""
     key, leaves, constants = signature(outputs)
+    if state.invariant:
+        key = (key,)
     structure = _structures.pop(key, None)
     values = tuple([c.value for c in constants])
     if structure is None:
@@ -258,7 +405,8 @@ def compute(outputs: Sequence[Node]) -> list[Buffer]:
     _structures[key] = structure
     if structure.sizes is None:
         structure.count += 1
-        if structure.count == 1 and (found := units.run(outputs)) is not None:
+        is_plain = structure.count == 1 and not state.invariant and state.checker is None
+        if is_plain and (found := units.run(outputs)) is not None:
             return found
         _choose_tier(structure, outputs, constants)
     if values != structure.constants:
@@ -272,7 +420,10 @@ def compute(outputs: Sequence[Node]) -> list[Buffer]:
     if program is None:
         program = _program(outputs, leaves, dynamic, structure.sizes)
         structure.programs[static, str(static), structure.sizes] = program
-    return program.run([leaf.value for leaf in leaves] + [scalar_buffer(c) for c in dynamic])
+    buffers = program.run([leaf.value for leaf in leaves] + [scalar_buffer(c) for c in dynamic])
+    if state.checker is not None:
+        state.checker.computed(outputs, leaves, buffers)
+    return buffers
 
 
 def _choose_tier(structure: _Structure, outputs: Sequence[Node], constants: Sequence[Node]) -> None:
@@ -285,7 +436,7 @@ def _choose_tier(structure: _Structure, outputs: Sequence[Node], constants: Sequ
             del _families[next(iter(_families))]
     _families[key] = kin
     kin.versions += structure.count == 1
-    if structure.count > 1 or kin.versions >= _FUSED_FROM:
+    if structure.count > 1 or kin.versions >= _FUSED_FROM or state.invariant:
         structure.sizes = kin.sizes
         changing = set(kin.observe(numbers))
         structure.dynamic |= {k for k, c in enumerate(constants) if c in changing}
@@ -294,13 +445,27 @@ def _choose_tier(structure: _Structure, outputs: Sequence[Node], constants: Sequ
 def _program(
     outputs: Sequence[Node], leaves: Sequence[Node], dynamic: Sequence[Node], sizes: Sizes | None
 ) -> Executable:  # fmt: skip
+    tier, reason = ("generic", "seen for the first time") if sizes is None else ("fused", "seen before")
+    changing = [f"{len(dynamic)} numbers that change became inputs"] if dynamic else []
+    with journal.compilation("eager", tier, source(), [reason, *changing], "plan"):
+        return _compiled(outputs, leaves, dynamic, sizes)
+
+
+def source() -> str:
+    """The user's line that runs, as `file:line`."""
+    file, line = user_line()
+    return f"{file}:{line}"
+
+
+def _compiled(
+    outputs: Sequence[Node], leaves: Sequence[Node], dynamic: Sequence[Node], sizes: Sizes | None
+) -> Executable:  # fmt: skip
     if dynamic:
         stand_ins = [placeholder(c.aval) for c in dynamic]
         outputs = replace_constants(outputs, dict(zip(dynamic, stand_ins, strict=True)))
         leaves = [*leaves, *stand_ins]
-    program = Executable(compile_nodes(outputs, leaves, sizes is not None, sizes))
-    program.plan.forget_sources()
-    return program
+    with compiling(state.invariant > 0):
+        return Executable(compile_nodes(outputs, leaves, sizes is not None, sizes))
 
 
 def replace_constants(outputs: Sequence[Node], replacement: dict[Node, Node]) -> list[Node]:

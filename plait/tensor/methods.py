@@ -43,7 +43,7 @@ from plait.tensor import (
 from plait.tensor.converting import astype
 from plait.tensor.operators import BINARY, assign, operator_method
 from plait.tensor.shaping import broadcast_to
-from plait.tensor.tensor import Tensor, node_of, to_node, wrap, write
+from plait.tensor.tensor import Tensor, check_write, node_of, to_node, wrap, write
 
 _VIEWS_REPLACED = ("select_scatter", "slice_scatter", "diagonal_scatter", "as_strided_scatter")
 _FUNCTIONS_ONLY = ("complex", "equal", "polar", "where")
@@ -122,7 +122,9 @@ def copy_(self: Tensor, source: Any) -> Tensor:
     Raises:
         ShapeError: `source` does not broadcast to this tensor.
     """
-    if source is not self:
+    if source is self:
+        check_write(self)
+    else:
         exact = source if isinstance(source, Tensor) else wrap(to_node(source, self.dtype))
         value = broadcast_to(astype(exact, self.dtype, copy=False), self.shape)
         # two tensors never share a node: each may be updated in place by a compiled function

@@ -10,17 +10,22 @@ from typing import Any
 
 from plait.core.graph import is_internal
 
+UNBOUND = type("Unbound", (), {"__repr__": lambda self: "unbound"})()
 _NUMBERS = (int, float, complex, str, bytes)
 
 
 class Names:
-    """Values of global and enclosing names that a staged function read; `hold` says whether they are the same."""
+    """Values of global and enclosing names that a staged function read; `hold` says whether they are the same.
 
-    __slots__ = ("globals", "cells")
+    `readers` are the names of the cells, and the code that reads each of both.
+    """
+
+    __slots__ = ("globals", "cells", "readers")
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.globals: list[tuple[dict[str, Any], str, Any]] = []
         self.cells: list[tuple[CellType, Any]] = []
+        self.readers: dict[tuple[int, str], tuple[str, CodeType]] = {}
         self._collect(function, set())
 
     def hold(self) -> bool:
@@ -38,6 +43,21 @@ class Names:
                 return False
         return True
 
+    def changes(self) -> Iterator[tuple[str, str, Any, Any]]:
+        """Yield (name, where it is read, old value, new value) of what stands for something else now."""
+        for k, (space, name, value) in enumerate(self.globals):
+            found = space.get(name, UNBOUND)
+            if found is not value and not _is_equal(found, value):
+                yield name, _line(self.readers[k, "global"][1], name), value, found
+        for k, (cell, value) in enumerate(self.cells):
+            try:
+                found = cell.cell_contents
+            except ValueError:
+                found = UNBOUND
+            if found is not value and not _is_equal(found, value):
+                name, code = self.readers[k, "cell"]
+                yield name, _line(code, name), value, found
+
     def _collect(self, function: Any, seen: set[int]) -> None:
         function = _plain(function)
         if id(function) in seen or not isinstance(function, FunctionType) or is_internal(function.__code__):
@@ -46,6 +66,7 @@ class Names:
         read, written = _names(function.__code__)
         for name in read - written:
             if name in function.__globals__:
+                self.readers[len(self.globals), "global"] = name, function.__code__
                 self._watch(function.__globals__[name], seen, space=(function.__globals__, name))
         for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
             if name not in written:
@@ -53,6 +74,7 @@ class Names:
                     value = cell.cell_contents
                 except ValueError:
                     continue
+                self.readers[len(self.cells), "cell"] = name, function.__code__
                 self._watch(value, seen, cell=cell)
 
     def _watch(self, value: Any, seen: set[int], space: Any = None, cell: CellType | None = None) -> None:
@@ -64,6 +86,15 @@ class Names:
             assert cell is not None
             self.cells.append((cell, value))
         self._collect(value, seen)
+
+
+def _line(code: CodeType, name: str) -> str:
+    """The first line of some code that reads a name, as `file:line`."""
+    for part in _codes(code):
+        for instruction in dis.get_instructions(part):
+            if instruction.argval == name and instruction.positions and instruction.positions.lineno:
+                return f"{code.co_filename}:{instruction.positions.lineno}"
+    return f"{code.co_filename}:{code.co_firstlineno}"
 
 
 def _is_equal(a: Any, b: Any) -> bool:

@@ -13,8 +13,9 @@ from plait import prims  # noqa: F401  (registers the primitives)
 from plait.core.aval import Aval
 from plait.core.dtype import DType, bool_, float32, promote, promote_scalar, uint8
 from plait.core.errors import ArgumentError, ArgumentTypeError, message
-from plait.core.graph import _IS_INTERNAL, EMPTY, FREED, REQUIRES_GRAD, Node, locate, recorder
+from plait.core.graph import _IS_INTERNAL, EMPTY, FREED, REQUIRES_GRAD, Node, locate
 from plait.core.primitive import PRIMITIVES, P, Primitive
+from plait.core.recorder import in_force
 from plait.tensor import lazy
 from plait.tensor.tensor import Parameter, Tensor, converted, node_of, scalar_node, to_node, wrap, write
 
@@ -217,18 +218,20 @@ def _operator(general: Callable[[Any, Any], Tensor], prim: Primitive, reflected:
         node.params = EMPTY
         node.aval = result
         node.value = node.extra = None
-        node.flags = (a.flags | b.flags) & recorder.mask & mask
+        state = in_force()
+        node.flags = (a.flags | b.flags) & state.mask & mask
         frame = get_frame(1)
         code = frame.f_code
-        if recorder.location is None and _IS_INTERNAL.get(code.co_filename) is False:
+        if state.location is None and _IS_INTERNAL.get(code.co_filename) is False:
             node.code = code
             node.instruction = frame.f_lasti
+            node.scope = state.scope
         else:
             locate(node)
         tensor = _new(Tensor)
         tensor._node = node
         tensor._base = tensor._grad = None
-        tensor._version = 0
+        tensor._version = tensor._marks = 0
         pending.append(tensor)
         if len(pending) > lazy.budget:
             lazy.over_budget()

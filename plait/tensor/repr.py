@@ -38,7 +38,7 @@ def represent(x: Tensor) -> str:
     name = "Parameter" if isinstance(x, Parameter) else "tensor"
     node = node_of(x)
     notes = [] if x.dtype in _UNSAID else [f"dtype={x.dtype}"]
-    if node.flags & ABSTRACT or lazy.state.observer is not None:
+    if node.flags & ABSTRACT or lazy.observing() is not None:
         where = f", recorded at {node.source}" if node.source else ""
         return f"{name}(<abstract>, shape={x.shape}, dtype={x.dtype}{where})"
     is_summary = x.numel() > print_options.threshold

@@ -19,11 +19,23 @@ from plait.core.errors import (
     ShapeError,
     message,
 )
-from plait.core.graph import CONSTANT, DATA, REQUIRES_GRAD, Node, constant, data, recorder
+from plait.core.graph import CONSTANT, DATA, REQUIRES_GRAD, Node, constant, data, recorder, user_line
 from plait.core.primitive import P
+from plait.core.recorder import in_force
 from plait.runtime import buffer as buffers
 from plait.tensor import lazy
-from plait.tensor.views import DETACH, Step, derive, is_leaf, relabelled, update
+from plait.tensor.views import (
+    DETACH,
+    NO_GRAD,
+    Step,
+    derive,
+    detached,
+    is_detached,
+    is_leaf,
+    relabelled,
+    update,
+    with_history,
+)
 
 _new = object.__new__
 
@@ -52,7 +64,9 @@ class Tensor:
         tensor(54.)
     """
 
-    __slots__ = ("_node", "_base", "_view", "_version", "_base_version", "_grad", "_hooks", "__weakref__")
+    __slots__ = (
+        "_node", "_base", "_view", "_version", "_base_version", "_grad", "_hooks", "_marks", "__weakref__",
+    )  # fmt: skip
     __array_priority__ = 1000
     __hash__ = object.__hash__
 
@@ -62,6 +76,7 @@ class Tensor:
     _base_version: int
     _version: int
     _grad: Tensor | None
+    _marks: int  # see `VIEWED` and `HELD` of `plait.tensor.lazy`
     _hooks: Any  # set by `plait.tensor.hooks` alone
 
     def __new__(cls, data: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
@@ -136,7 +151,7 @@ class Tensor:
     @property
     def requires_grad(self) -> bool:
         """Whether gradients flow to this tensor; it can be set on a leaf."""
-        return bool(self._node.flags & REQUIRES_GRAD)
+        return bool(node_of(self).flags & REQUIRES_GRAD)
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
@@ -163,7 +178,7 @@ class Tensor:
     @property
     def grad(self) -> Tensor | None:
         """The gradient that `backward` accumulated, or None."""
-        if lazy.state.observer is not None:
+        if lazy.observing() is not None:
             lazy.grad_read(self)
         return self._grad
 
@@ -198,7 +213,7 @@ class Tensor:
         Raises:
             GradientError: the tensor requires gradients; call `.detach()` first.
         """
-        if self._node.flags & REQUIRES_GRAD:
+        if node_of(self).flags & REQUIRES_GRAD:
             text = "A tensor that requires gradients cannot become a NumPy array"
             raise GradientError(message(text, fix="call .detach().numpy()"))
         return self._array()
@@ -303,7 +318,7 @@ def wrap(node: Node, cls: type[Tensor] = Tensor) -> Tensor:
     tensor = _new(cls)
     tensor._node = node
     tensor._base = tensor._grad = None
-    tensor._version = 0
+    tensor._version = tensor._marks = 0
     if node.value is None:
         pending = lazy.pending
         pending.append(tensor)
@@ -311,7 +326,7 @@ def wrap(node: Node, cls: type[Tensor] = Tensor) -> Tensor:
             lazy.over_budget()
     elif node.extra is None and node.prim is DATA:
         _owned(tensor, node)
-        if lazy.state.observer is not None:
+        if lazy.observing() is not None:
             lazy.state.observer.created(tensor)
     return tensor
 
@@ -346,8 +361,19 @@ def node_of(tensor: Tensor) -> Node:
     base = tensor._base
     if base is not None and base._version != tensor._base_version:
         tensor._base_version = base._version
-        _set_node(tensor, derive(base._node, tensor._view))
+        _set_node(tensor, _derived(base._node, tensor._view))
     return tensor._node
+
+
+def _derived(node: Node, steps: Sequence[Step]) -> Node:
+    """Return a view of `node` that has its gradient history, also where gradients are not recorded now."""
+    if not node.flags & REQUIRES_GRAD or in_force().mask & REQUIRES_GRAD:
+        return derive(node, steps)
+    previous, recorder.mask = recorder.mask, -1
+    try:
+        return derive(node, steps)
+    finally:
+        recorder.mask = previous
 
 
 def _set_node(tensor: Tensor, node: Node) -> None:
@@ -360,8 +386,10 @@ def _set_node(tensor: Tensor, node: Node) -> None:
 
 def make_view(tensor: Tensor, *steps: Step) -> Tensor:
     """Return a view of `tensor`: it shows what is written to the tensor, and writes to it reach the tensor."""
-    node = derive(node_of(tensor), steps)
-    result = wrap(node)
+    shown = node_of(tensor)
+    if shown.flags & REQUIRES_GRAD and not in_force().mask & REQUIRES_GRAD:
+        steps = (*steps, NO_GRAD)
+    result = wrap(derive(shown, steps))
     base = result._base = tensor if tensor._base is None else tensor._base
     result._view = steps if tensor._base is None else (*tensor._view, *steps)
     result._base_version = base._version
@@ -372,19 +400,24 @@ def make_view(tensor: Tensor, *steps: Step) -> Tensor:
 def write(tensor: Tensor, value: Node) -> None:
     """Replace the value of `tensor`, and what it shows of its base, by `value`, a node of its aval.
 
+    A write without gradients leaves the gradient history as it is, as in PyTorch.
+
     Raises:
-        GradientError: a leaf that requires gradients is written while gradients are recorded, or a tensor with a
-            gradient history while they are not.
+        GradientError: while gradients are recorded, a leaf that requires them is written, or a view that was made
+            while they were not.
     """
     base, steps = (tensor, ()) if tensor._base is None else (tensor._base, tensor._view)
-    old = base._node
-    trained = old.flags & REQUIRES_GRAD
-    if trained:
-        _check_write(old, steps)
-    new = value if base is tensor else update(old, steps, value)
-    if trained and is_leaf(old):
-        new = _owned(base, relabelled(new, REQUIRES_GRAD))
-    elif new.prim is CONSTANT and lazy.state.observer is None:  # as in `make_leaf`
+    old, stored, is_recorded = base._node, value, True
+    if (old.flags | value.flags) & REQUIRES_GRAD:
+        check_write(tensor)
+        is_recorded = bool(in_force().mask & REQUIRES_GRAD) and not is_detached(steps)
+        stored = value if is_recorded else detached(value)
+        if stored.flags & REQUIRES_GRAD and is_leaf(stored):  # that is the value of another tensor
+            stored = value = P.reshape(value, shape=value.shape)
+    new = stored if base is tensor else update(old, steps, stored, tensor._node)
+    if old.flags & REQUIRES_GRAD and (is_leaf(old) or not is_recorded):
+        new = _owned(base, relabelled(new, REQUIRES_GRAD)) if is_leaf(old) else with_history(old, new)
+    elif new.prim is CONSTANT and lazy.observing() is None:  # as in `make_leaf`
         new = _owned(base, data(lazy.scalar_buffer(new), new.aval))
     elif new.prim is DATA and new.extra is None:
         new = _owned(base, new)
@@ -393,8 +426,10 @@ def write(tensor: Tensor, value: Node) -> None:
     _set_node(base, new)
     if base is not tensor:
         lazy.written(tensor, tensor._node)
-        tensor._base_version = base._version
-        _set_node(tensor, value)
+        recording = in_force().mask & REQUIRES_GRAD
+        if recording or not old.flags & REQUIRES_GRAD:  # else it derives itself again
+            tensor._base_version = base._version
+            _set_node(tensor, value if recording else stored)
     if len(lazy.pending) >= lazy.budget:
         lazy.over_budget()
 
@@ -410,14 +445,25 @@ def overwrite(tensor: Tensor, value: float) -> None:
     buffers.to_numpy(buffer, tensor.dtype.numpy, (), writable=True)[...] = value
 
 
-def _check_write(old: Node, steps: Sequence[Step]) -> None:
-    recording = recorder.mask & REQUIRES_GRAD and DETACH not in steps
-    if is_leaf(old) and recording:
+def check_write(tensor: Tensor) -> None:
+    """Raise a `GradientError` where gradients are recorded and `tensor`, which has or gets some, cannot be written."""
+    if not in_force().mask & REQUIRES_GRAD:
+        return
+    old, steps = (tensor._node, ()) if tensor._base is None else (tensor._base._node, tensor._view)
+    if NO_GRAD in steps and DETACH not in steps:
+        text = "A view that was made while gradients were not recorded cannot be written while they are"
+        fix = "make the view and write to it both inside `plait.no_grad()`, or both outside"
+        raise GradientError(message(text, _lines(tensor, old), None, fix))
+    if old.flags & REQUIRES_GRAD and is_leaf(old) and not is_detached(steps):
         text = "A leaf tensor that requires gradients cannot be written in place while gradients are recorded"
-        raise GradientError(message(text, fix="write inside `with plait.no_grad():`, or to x.detach()"))
-    if not is_leaf(old) and not recording:
-        text = "A write without gradient would cut the gradient history of this tensor"
-        raise GradientError(message(text, f"the result of {old.prim.name}", None, "write to x.detach().clone()"))
+        fix = "write inside `with plait.no_grad():`, or to x.detach()"
+        raise GradientError(message(text, _lines(tensor, old), None, fix))
+
+
+def _lines(tensor: Tensor, old: Node) -> str:
+    """Say where a tensor that is written was made, and where it is written."""
+    view = "" if tensor._base is None else f"a view made at {tensor._node.source or 'an unknown line'} of "
+    return f"a write at {':'.join(map(str, user_line()))} to {view}a tensor made at {old.source or 'an unknown line'}"
 
 
 # conversion of arguments

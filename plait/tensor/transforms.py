@@ -8,10 +8,12 @@ from typing import Any
 
 from plait.core import tree
 from plait.core.errors import ArgumentError, ArgumentTypeError, GradientError, ShapeError, check_function, message
-from plait.core.graph import Graph, Node, close, inline, placeholder
+from plait.core.graph import Graph, Node, close, dependents, inline, placeholder
 from plait.core.primitive import P
 from plait.prims.remat import Budget, Policy
+from plait.tensor import lazy, tokens
 from plait.tensor.autograd import Function, as_tensors, conjugated, output_nodes
+from plait.tensor.effects import Writes, refuse
 from plait.tensor.tensor import axis_index, node_of, wrap
 from plait.transforms.batch import batch, broadcast_to_batch
 
@@ -54,9 +56,16 @@ def vmap(function: Function, in_axes: Any = 0, out_axes: Any = 0) -> Function:
             n if a is None else placeholder(n.aval.with_shape(n.shape[1:])) for n, a in zip(moved, axes, strict=True)
         ]
         new_args, new_kwargs = tree.unflatten(treedef, [wrap(h) for h in holders])
-        outputs, out_tree = output_nodes(function(*new_args, **new_kwargs), "vmap")
+        with Writes() as writes, tokens.body(), lazy.staged("vmap", function, holders, tree.paths(treedef)):
+            outputs, out_tree = output_nodes(function(*new_args, **new_kwargs), "vmap")
         mapped = [(h, m) for h, m, a in zip(holders, moved, axes, strict=True) if a is not None]
-        results, carries = batch(outputs, [h for h, _ in mapped], [m for _, m in mapped], [True] * len(mapped), size)
+        del new_args, new_kwargs
+        effects = tokens.taken(writes)
+        refuse(writes, "vmap", lambda node: node in dependents([node], [h for h, _ in mapped]))
+        wanted = [*outputs, *effects]
+        results, carries = batch(wanted, [h for h, _ in mapped], [m for _, m in mapped], [True] * len(mapped), size)
+        tokens.put_back(results[len(outputs) :], [wrap(r) for r in results[: len(outputs)]])
+        results, carries = results[: len(outputs)], carries[: len(outputs)]
         full = [r if c else broadcast_to_batch(r, size) for r, c in zip(results, carries, strict=True)]
         places = tree.broadcast_prefix(out_axes, tree.unflatten(out_tree, full), is_leaf=lambda x: x is None)
         final = [_move(r, 0, axis_index(a, r.ndim, "out_axes")) for r, a in zip(full, places, strict=True)]

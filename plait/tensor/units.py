@@ -11,6 +11,7 @@ from typing import Any
 
 from plait.compiler.pipeline import compile_nodes
 from plait.compiler.sizes import Sizes
+from plait.core import journal
 from plait.core.graph import CONSTANT, GET, Node, is_leaf, placeholder, record, toposort
 from plait.runtime.buffer import Buffer, allocate, to_numpy
 from plait.runtime.launch import Executable
@@ -68,9 +69,11 @@ def _make(node: Node, key: Any) -> Executable:
     inputs = [placeholder(i.aval) for i in node.inputs]
     made = record(node.prim, tuple(inputs), node.params)
     results = [made[k] for k in range(len(node.avals))] if isinstance(node.aval, tuple) else [made]
-    is_function = node.prim.kind in ("expand", "call")
-    program = _programs[key] = Executable(compile_nodes(results, inputs, is_function, Sizes() if is_function else None))
-    program.plan.forget_sources()
+    if node.prim.kind not in ("expand", "call"):
+        program = _programs[key] = Executable(compile_nodes(results, inputs, False))
+        return program
+    with journal.compilation("eager", "fused", node.source, [f"{node.prim.name} was seen before"], "plan"):
+        program = _programs[key] = Executable(compile_nodes(results, inputs, sizes=Sizes()))
     return program
 
 

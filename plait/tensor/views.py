@@ -21,12 +21,15 @@ from plait.core.graph import (
     FREED,
     REQUIRES_GRAD,
     TRACED,
+    Graph,
     Node,
     Params,
     constant,
     full,
+    placeholder,
     record,
     recorder,
+    user_line,
 )
 from plait.core.primitive import PRIMITIVES, P, Primitive
 
@@ -41,6 +44,7 @@ class Composite:
 
 Step = tuple[Primitive | Composite | None, Params]
 DETACH: Step = (None, EMPTY)
+NO_GRAD: Step = (None, Params(made="while no gradients were recorded"))
 _HISTORY = REQUIRES_GRAD | TRACED | FREED
 
 
@@ -86,11 +90,37 @@ def derive(node: Node, steps: Sequence[Step]) -> Node:
     return node
 
 
-def update(node: Node, steps: Sequence[Step], value: Node) -> Node:
-    """Return the new value of a base: `node` with the part that `steps` show replaced by `value`."""
+def is_detached(steps: Sequence[Step]) -> bool:
+    """Whether no gradient flows through a view."""
+    return any(prim is None for prim, _ in steps)
+
+
+def with_history(old: Node, value: Node) -> Node:
+    """Return `value` with the gradient history of `old`, as a write without gradients leaves it."""
+    body = Graph(holders := (placeholder(old.aval), placeholder(value.aval)), holders[1:])
+    previous, recorder.mask = recorder.mask, -1
+    try:
+        return P.custom_jvp(old, detached(value), body=body, rule=_tangent_of_old)[0]
+    finally:
+        recorder.mask = previous
+
+
+def _tangent_of_old(old: Node, value: Node, old_tangent: Node, value_tangent: Node) -> list[Node]:
+    return [old_tangent]
+
+
+def update(node: Node, steps: Sequence[Step], value: Node, view: Node | None = None) -> Node:
+    """Return the new value of a base: `node` with the part that `steps` show replaced by `value`.
+
+    Raises:
+        ArgumentError: the view, whose node was `view`, shows an element more than once.
+    """
     before = [node]
     for one in steps[:-1]:
         before.append(derive(before[-1], (one,)))
+    for old, (prim, params) in zip(before, steps, strict=False):
+        if prim is not None and prim.name == "broadcast" and prod(params["shape"]) != old.aval.size:
+            return _put_apart(node, steps, value, view)
     for old, (prim, params) in zip(reversed(before), reversed(steps), strict=False):
         if prim is not None:
             value = _INVERSE[prim.name](old, value, **params)
@@ -111,16 +141,22 @@ def _put_slice(old: Node, value: Node, starts: Any, limits: Any, strides: Any) -
     return P.select(mask, spread, old)
 
 
-def _put_broadcast(old: Node, value: Node, shape: Any, axes: Any) -> Node:
-    if prod(shape) != old.aval.size:
-        text = message(
-            "Cannot write to an expanded view: several of its elements are one in memory",
-            f"a view of shape {tuple(shape)} of a value of shape {old.shape}",
-            None,
-            "write to the original, or to a copy: x.expand(...).clone()",
-        )
-        raise ArgumentError(text)
-    return P.reshape(value, shape=old.shape)
+def _put_apart(node: Node, steps: Sequence[Step], value: Node, view: Node | None) -> Node:
+    """Replace what an expanded view shows, if its elements lie apart in memory."""
+    found = layout(node.shape, steps)
+    if found is None or value.dtype is not node.dtype:
+        raise _expanded(node, value.shape, view)
+    if any(n > 1 and s == 0 for n, s in zip(value.shape, found[0], strict=True)):
+        raise _expanded(node, value.shape, view)
+    return _put_strided(node, value, value.shape, *found)
+
+
+def _expanded(old: Node, shape: Sequence[int], view: Node | None) -> ArgumentError:
+    text = "Cannot write to an expanded view: several of its elements are one in memory"
+    write = ":".join(map(str, user_line()))
+    made = "" if view is None else f", made at {view.source}"
+    received = f"a write at {write} to a view of shape {tuple(shape)} of a value of shape {old.shape}{made}"
+    return ArgumentError(message(text, received, None, "write to the original, or to a copy: x.expand(...).clone()"))
 
 
 def _places(shape: Any, strides: Any, offset: int) -> Node:
@@ -167,7 +203,7 @@ _INVERSE: dict[str, Callable[..., Node]] = {
     ),
     "reverse": lambda old, value, axes: P.reverse(value, axes=axes),
     "slice": _put_slice,
-    "broadcast": _put_broadcast,
+    "broadcast": lambda old, value, shape, axes: P.reshape(value, shape=old.shape),
     "bitcast": lambda old, value, dtype: P.bitcast(value, dtype=old.dtype),
     "real": lambda old, value: P.complex(value, P.imag(old)),
     "imag": lambda old, value: P.complex(P.real(old), value),

@@ -11,7 +11,20 @@ from typing import Any
 
 from plait.core.aval import Aval
 from plait.core.errors import GradientError, message
-from plait.core.graph import ABSTRACT, LINEAR, PLACEHOLDER, Graph, Node, full, leaf, rebuild, recorder, toposort
+from plait.core.graph import (
+    ABSTRACT,
+    LINEAR,
+    PLACEHOLDER,
+    Graph,
+    Node,
+    backward_scope,
+    derivative_place,
+    full,
+    leaf,
+    rebuild,
+    recorder,
+    toposort,
+)
 from plait.core.primitive import P, Waived
 
 Maybe = Node | None
@@ -69,6 +82,7 @@ def push_forward(
                 elif isinstance(node.prim.jvp, Waived):
                     _refuse(node, "differentiate", node.prim.jvp)
                 else:
+                    recorder.location = derivative_place(node)
                     result = node.prim.jvp(current, received)
                 if result is not None:
                     tangent[node] = result
@@ -132,6 +146,7 @@ def transpose(outputs: Sequence[Maybe], inputs: Sequence[Node], cotangents: Sequ
                 continue
             if isinstance(node.prim.transpose, Waived):
                 _refuse(node, "run backwards through", node.prim.transpose)
+            node.scope = backward_scope(node.scope)
             recorder.location = node
             flags = [i in linear for i in node.inputs]
             for i, c in zip(node.inputs, node.prim.transpose(node, received, flags), strict=True):

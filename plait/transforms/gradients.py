@@ -32,6 +32,17 @@ _MOST = 1024
 _NODE_BY_NODE = frozenset(("tap", "custom_jvp", "custom_vjp", "callback", "segment"))
 _MET, _REPLACED = "met once: it may never come back", "primitives are replaced: nothing can be kept"
 _known: dict[Any, _Gradient | str] = {}  # the most recently used last
+_reuses = True
+
+
+def reuse(enabled: bool) -> bool:
+    """Set whether what was derived before is used again; returns what was set.
+
+    Otherwise every node of a gradient has the line of the operation that it is the gradient of.
+    """
+    global _reuses
+    before, _reuses = _reuses, enabled
+    return before
 
 
 class _Gradient:
@@ -73,7 +84,7 @@ def gradients(
     Returns:
         The last node, or one equal to it that also gives the residuals; the cotangents, None for zero.
     """
-    key = _structure(history, inputs, bits)
+    key = _structure(history, inputs, bits) if _reuses else None
     if key is None:
         (result,), pull = pull_back([history[-1]], inputs, bits)
         return result, pull([cotangent])

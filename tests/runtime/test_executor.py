@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from plait.compiler.llvm.executor import POOL_BYTES, POOL_FIELDS, SYMBOLS, executor_text
+from plait.compiler.llvm.executor import POOL_BYTES, POOL_FIELDS, SOLO, SYMBOLS, executor_text
 from plait.compiler.llvm.jit import compile_module, host_target, load
 from plait.compiler.llvm.platform import POLLING, WINDOWS, platform_for
 from plait.core.errors import InternalError
@@ -124,6 +124,38 @@ def loop(kernels: dict[str, int], size: int, limit: int, body: Callable[..., Any
     builder.place(end)
     builder.kernel(kernels["add_scalar"], [values], [1], size)
     return builder
+
+
+@pytest.mark.parametrize("limit", [0, 1, 300])
+@pytest.mark.parametrize("inner_size", [1, 512])
+def test_loops_between_rows_of_many_threads(kernels: dict[str, int], threads: int, limit: int, inner_size: int) -> None:
+    """A loop of small rows is walked by one thread alone, and one with a large row by all."""
+    size, turns = 512, 20
+    builder = ProgramBuilder()
+    counter, flag, values, other = (builder.slot() for _ in range(4))
+    exits = []
+    for turn in range(turns):
+        builder.kernel(kernels["add_scalar"], [values], [1], size)
+        start, end = builder.label(), builder.label()
+        builder.place(start)
+        builder.kernel(kernels["less"], [counter, flag], [limit * (turn + 1)])
+        exits.append(len(builder.rows))
+        builder.jump_if_zero(flag, end)
+        builder.kernel(kernels["add_scalar"], [counter], [1])
+        builder.kernel(kernels["add_scalar"], [values], [2], inner_size)
+        builder.jump(start)
+        builder.place(end)
+        builder.kernel(kernels["reverse"], [values, other], [size], size)
+        builder.kernel(kernels["reverse"], [other, values], [size], size)
+    program = builder.build()
+    assert all(bool(builder.rows[k].flags & SOLO) == (inner_size == 1) for k in exits)
+    memory = [int_buffer(n) for n in (1, 1, size, size)]
+    for slot, (buffer, _) in enumerate(memory):
+        program.set(slot, buffer.address)
+    program.run()
+    expected = np.full(size, turns)
+    expected[:inner_size] += 2 * limit * turns
+    assert (memory[2][1] == expected).all() and memory[0][1][0] == limit * turns
 
 
 @pytest.mark.parametrize("limit", [0, 1, 300])

@@ -131,18 +131,47 @@ def test_structures_go_in_and_out() -> None:
     assert out["pair"][0].item() == 1.0
 
 
-def test_returned_parameters_are_copies() -> None:
+def test_what_is_returned_keeps_its_identity() -> None:
     p = plait.tensor([1.0])
 
     @plait.jit
-    def f() -> plait.Tensor:
+    def f(x: plait.Tensor) -> tuple[plait.Tensor, ...]:
         p.add_(1.0)
-        return p
+        y = x * p
+        return p, x, x[0], y, y, y[:1]
 
-    first = f()
-    f()
-    assert first.tolist() == [2.0]
-    assert p.tolist() == [3.0]
+    x = plait.ones(2)
+    for k in range(2, 5):
+        state, same, part, y, again, view = f(x)
+        assert state is p and same is x and y is again
+        assert p.tolist() == [k] and y.tolist() == [k, k]
+        part += 5
+        view *= 0
+        assert x.tolist() == [6, 1] and y.tolist() == [0, k]
+        x.fill_(1)
+
+
+def test_arguments_that_share_memory() -> None:
+    state = plait.zeros(3)
+
+    @plait.jit
+    def f(x: plait.Tensor, y: plait.Tensor) -> plait.Tensor:
+        x.add_(1.0)
+        return y * 2
+
+    @plait.jit
+    def g(x: plait.Tensor) -> plait.Tensor:
+        state.add_(1.0)
+        return x * 2
+
+    for k in range(1, 4):
+        assert f(state, state).tolist() == [2 * k] * 3
+    state.zero_()
+    for k in range(1, 4):
+        assert f(state[1:], state).tolist() == [0, 2 * k, 2 * k]
+        assert g(state[:1]).tolist() == [2]
+        state.sub_(1.0)
+    assert f(plait.zeros(3), plait.ones(3)).tolist() == [2, 2, 2]
 
 
 def test_gradients_flow_through_a_compiled_function() -> None:

@@ -172,3 +172,54 @@ def test_products_with_any_number_of_rows(inner: int, columns: int) -> None:
         want = np.maximum(x @ w.numpy(), 0) + 1, y @ w.numpy().T, x.T @ y
         for g, e in zip(f(plait.tensor(x), plait.tensor(y)), want, strict=True):
             np.testing.assert_allclose(g.numpy(), e, rtol=1e-4, atol=1e-3)
+
+
+def test_declared_sizes_are_compiled_once_and_checked() -> None:
+    batch, length = plait.Dim("batch", min=2, max=64), plait.Dim("length")
+    model = nn.Sequential(nn.Linear(8, 16), nn.GELU(), nn.Linear(16, 4)).requires_grad_(False)
+
+    def function(x: plait.Tensor, y: plait.Tensor) -> plait.Tensor:
+        return model(x).softmax(-1).sum(1) + y
+
+    f = plait.jit(function, dims={"x": (batch, length, None), "y": (batch, None)})
+    made = []
+    for rows, columns in ((3, 5), (4, 5), (7, 9), (64, 2)):
+        x, y = plait.randn(rows, columns, 8), plait.randn(rows, 4)
+        _ = x.numpy(), y.numpy()
+        before = kernels()
+        got = f(x, y).numpy()
+        made.append(kernels() - before)
+        np.testing.assert_allclose(got, function(x, y).numpy(), rtol=1e-5, atol=1e-6)
+    assert made[0] > 0 and made[1:] == [0, 0, 0], made
+    with pytest.raises(plait.errors.ShapeError, match=r"batch is out of bounds.*65 at axis 0 of x.*2 and at most 64"):
+        f(plait.randn(65, 2, 8), plait.randn(65, 4))
+    with pytest.raises(plait.errors.ShapeError, match=r"batch has two sizes.*6 at axis 0 of x, 5 at axis 0 of y"):
+        f(plait.randn(6, 2, 8), plait.randn(5, 4))
+    with pytest.raises(plait.errors.ShapeError, match=r"x has one entry for each axis.*3 for float32\[6,8\]"):
+        f(plait.randn(6, 8), plait.randn(6, 4))
+    with pytest.raises(plait.errors.ArgumentError, match=r"no tensor among the arguments is called z.*x"):
+        plait.jit(lambda x: x, dims={"z": (batch,)})(plait.ones(3))
+    with pytest.raises(plait.errors.ArgumentTypeError, match=r"dims names the axes of arguments"):
+        plait.jit(lambda x: x, dims={"x": batch})
+
+
+def test_specialized_versions_share_nothing_that_depends_on_sizes() -> None:
+    f = plait.jit(lambda x: (x @ x.T).softmax(-1), specialize=True)
+    made = []
+    for rows in (3, 4, 5):
+        x = plait.randn(rows, 7)
+        x.numpy()
+        before = kernels()
+        f(x).numpy()
+        made.append(kernels() - before)
+    assert min(made) > 0, made
+
+
+def test_a_size_of_one_costs_no_further_compilation() -> None:
+    model = nn.Sequential(nn.Linear(6, 32), nn.Tanh(), nn.LayerNorm(32), nn.Linear(32, 3)).requires_grad_(False)
+    f = plait.jit(lambda x: F.softmax(model(x), -1).sum(0))
+    inputs = [plait.randn(n, 6) for n in range(1, 51)]
+    wanted = [F.softmax(model(x), -1).sum(0).numpy() for x in inputs]
+    with plait.assert_max_compiles(2):
+        for x, want in zip(inputs, wanted, strict=True):
+            np.testing.assert_allclose(f(x).numpy(), want, rtol=1e-5, atol=1e-6)

@@ -110,6 +110,52 @@ def test_an_exception_undoes_what_was_written() -> None:
         assert count.item() == 1
 
 
+def test_an_exception_undoes_what_an_outer_function_wrote() -> None:
+    states = [plait.zeros(1) for _ in range(4)]
+
+    def inner(x: plait.Tensor) -> plait.Tensor:
+        states[1].add_(1)
+        if x.sum() > 0:
+            states[2].add_(1)
+        return x
+
+    jitted = quiet(inner)
+
+    def outer(x: plait.Tensor) -> None:
+        states[0].add_(1)
+        if x.sum() > 0:
+            jitted(x)
+        states[3].add_(1)
+        raise ValueError("stop")
+
+    call = quiet(outer)
+    for _ in range(3):
+        with pytest.raises(ValueError, match="stop"):
+            call(plait.ones(2))
+        assert [s.item() for s in states] == [0, 0, 0, 0]
+
+
+def test_an_exception_undoes_writes_after_a_look_inside_grad() -> None:
+    first, second = plait.zeros(1), plait.zeros(1)
+
+    def loss(x: plait.Tensor) -> plait.Tensor:
+        first.add_(1)
+        y = x * (2 if first > 0 else 3)
+        second.add_(1)
+        return (y * y).sum()
+
+    def step(x: plait.Tensor) -> plait.Tensor:
+        plait.grad(loss)(x)
+        second.add_(1)
+        raise ValueError("stop")
+
+    call = quiet(step)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="stop"):
+            call(plait.ones(2))
+        assert first.item() == second.item() == 0
+
+
 def test_it_trains_as_without_jit() -> None:
     def train(wrap: Callable[..., Any]) -> list[float]:
         plait.manual_seed(0)

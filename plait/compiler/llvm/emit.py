@@ -81,7 +81,7 @@ class Emitter:
         """The plan of a vector loop, by its body."""
         found = self.plans.get(id(body))
         if found is None:
-            found = self.plans[id(body)] = plan(variable, body, self.target)
+            found = self.plans[id(body)] = plan(variable, body, self.target, self.function.in_order)
         return found
 
     # statements
@@ -268,7 +268,7 @@ class Emitter:
     def vector_loop(self, variable: Variable, low: Value, high: Value, step: int, body: list[Statement]) -> None:
         """Emit a loop of whole vectors, then one masked vector (or more, if unrolled) for what is left.
 
-        Of a big body there is one copy, with a mask.
+        Sums are added in the same order whether or not the bounds are constants. A big body has one copy, with a mask.
         """
         chosen = self.plan(variable, body)
         width, unroll = chosen.width, chosen.unroll
@@ -294,13 +294,14 @@ class Emitter:
         if low.constant is not None and high.constant is not None:
             count = max(0, high.constant - low.constant)
             if self.is_short(count, chosen):
-                for k in range(count // width):
+                vectors = count // width
+                for k in range(vectors):
                     with self.inline(body):
-                        vector(integer(low.constant + k * width), k)
+                        vector(integer(low.constant + k * width), k % unroll if k < vectors // unroll * unroll else 0)
                 whole = integer(low.constant + count // width * width)
                 unroll = 1
             else:
-                unroll = min(unroll, max(1, count // width))
+                unroll = unroll if count >= width * unroll else 1
                 whole = integer(low.constant + count // (width * unroll) * (width * unroll))
                 if is_big and whole.constant != high.constant:
                     whole, unroll = low, 0

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import re
 
+from plait.compiler.llvm.log import LOG, logging_walk, plain_walk
 from plait.compiler.llvm.platform import Platform, platform_for
 
 END, KERNEL, JUMP, JUMP_IF_ZERO, CALL = range(5)
 ROW_WORDS = 8
-HEADER_WORDS = 8
-NO_BARRIER = 1
+HEADER_WORDS = 16
+NO_BARRIER, SOLO = 1, 2  # flags of rows
 MAX_THREADS = 1024
-SYMBOLS = ("run", "stop", "spin")
+SYMBOLS = ("run", "stop", "spin", "cycles")
 
 # Byte offsets in the pool; words that different threads write lie on cache lines of their own.
 POOL_FIELDS = {
@@ -26,6 +27,12 @@ POOL_FIELDS = {
     "spin_limit": 132,  # polls before a waiting thread sleeps; written by the host
     "running": 136,  # threads there are, the caller included
     "stopping": 140,
+    # Functions of the interpreter, written by the host (0: none): take its lock, run signal handlers, take the
+    # exception that one raised, give the lock back.
+    "ensure": 144,
+    "check": 152,
+    "fetch": 160,
+    "unlock": 168,
     "lock": 192,  # 0 free, 1 held, 2 held but inside a host callback
     "lock_sleepers": 196,
     "epoch_sleepers": 256,
@@ -38,6 +45,13 @@ POOL_FIELDS = {
 }
 POOL_BYTES = POOL_FIELDS["threads"] + 32 * MAX_THREADS
 
+# A counter of time that is read in a few nanoseconds, and how far it goes in some 20 milliseconds (a newer machine
+# counts faster, and asks more often).
+_CLOCKS = {
+    "x86_64": ("call i64 @llvm.readcyclecounter()", 1 << 26),
+    "aarch64": ('call i64 asm sideeffect "mrs $0, cntvct_el0", "=r"()', 1 << 20),
+}
+
 _PAUSE = {
     "x86_64": ("declare void @llvm.x86.sse2.pause()", "call void @llvm.x86.sse2.pause()"),
     "aarch64": ("declare void @llvm.aarch64.isb(i32)", "call void @llvm.aarch64.isb(i32 15)"),
@@ -45,7 +59,7 @@ _PAUSE = {
 
 
 def executor_text(triple: str, platform: Platform | None = None) -> str:
-    """Return the LLVM text of `run(program)`, `stop(pool)` and `spin(count)` for a target.
+    """Return the LLVM text of `run(program)`, `stop(pool)`, `spin(count)` and `cycles()` for a target.
 
     Args:
         triple: LLVM target triple; it selects the pause instruction and the platform.
@@ -53,9 +67,12 @@ def executor_text(triple: str, platform: Platform | None = None) -> str:
     """
     arch = triple.split("-")[0].replace("arm64", "aarch64")
     declare, pause = _PAUSE.get(arch, ("", ""))
+    clock, patience = _CLOCKS.get(arch, ("add i64 0, 0", 1))
     chosen = platform or platform_for(triple)
-    text = "\n".join([declare, chosen.sleeping, chosen.threads, _WAITING, _WALK, _WORKERS, _RUN])
-    text = text.replace("PAUSE", pause)
+    walks = [plain_walk(_WALK), LOG, logging_walk(_WALK)]
+    text = "\n".join([declare, chosen.sleeping, chosen.threads, _WAITING, _POLL, *walks, _WORKERS, _RUN])
+    text = text.replace("PAUSE", pause).replace("CLOCK", clock)
+    text = text.replace("HASTE", str(max(1, patience >> 6))).replace("PATIENCE", str(patience))
     return re.sub(r"@pool\.(\w+)", lambda field: f"getelementptr i8, ptr %pool, i64 {POOL_FIELDS[field[1]]}", text)
 
 
@@ -147,10 +164,80 @@ done:
 }
 """
 
+# Ctrl-C in a long loop: the thread of `Program.run` lets the interpreter run signal handlers now and then. If one
+# raises, the exception goes to words 5 to 7 of the program, and word 4 says at which branch all threads stop: the
+# one that thread 0 has not yet entered, since others may still be reading the word at the one before. `times` are
+# those of the last question, of the last look at the clock, and how many branches there are from one look to the next:
+# in fast loops up to 16. `poll` returns the branch of the next look.
+_POLL = """
+declare i64 @llvm.readcyclecounter()
+
+define internal i64 @poll(ptr %pool, ptr %program, ptr %times, i64 %branch) {
+entry:
+  %now = CLOCK
+  %read_at = getelementptr i64, ptr %times, i64 1
+  %stride_at = getelementptr i64, ptr %times, i64 2
+  %asked = load i64, ptr %times
+  %read = load i64, ptr %read_at
+  %stride = load i64, ptr %stride_at
+  %is_first = icmp eq i64 %asked, 0
+  %since = sub i64 %now, %read
+  %fast = icmp ult i64 %since, HASTE
+  %double = shl i64 %stride, 1
+  %more = call i64 @llvm.umin.i64(i64 %double, i64 16)
+  %stride1 = select i1 %fast, i64 %more, i64 1
+  store i64 %now, ptr %read_at
+  store i64 %stride1, ptr %stride_at
+  %next = add i64 %branch, %stride1
+  %passed = sub i64 %now, %asked
+  %soon = icmp ult i64 %passed, PATIENCE
+  br i1 %is_first, label %started, label %look
+look:
+  br i1 %soon, label %early, label %late
+early:
+  ret i64 %next
+late:
+  %no_pool = icmp eq ptr %pool, null
+  br i1 %no_pool, label %started, label %find
+find:
+  %ensure_at = @pool.ensure
+  %ensure = load ptr, ptr %ensure_at
+  %nobody = icmp eq ptr %ensure, null
+  br i1 %nobody, label %started, label %ask
+ask:
+  %check_at = @pool.check
+  %check = load ptr, ptr %check_at
+  %unlock_at = @pool.unlock
+  %unlock = load ptr, ptr %unlock_at
+  %state = call i32 %ensure()
+  %raised = call i32 %check()
+  %stop = icmp ne i32 %raised, 0
+  br i1 %stop, label %take, label %leave
+take:
+  %fetch_at = @pool.fetch
+  %fetch = load ptr, ptr %fetch_at
+  %type = getelementptr i64, ptr %program, i64 5
+  %value = getelementptr i64, ptr %program, i64 6
+  %trace = getelementptr i64, ptr %program, i64 7
+  call void %fetch(ptr %type, ptr %value, ptr %trace)
+  %stop_at = getelementptr i64, ptr %program, i64 4
+  store atomic i64 %branch, ptr %stop_at release, align 8
+  br label %leave
+leave:
+  call void %unlock(i32 %state)
+  br label %started
+started:
+  store i64 %now, ptr %times
+  ret i64 %next
+}
+"""
+
 # A barrier is due (`due`) after a row that ends in one, but it is only waited for once a row needs it: rows that
-# run on thread 0 follow each other without one unless other threads worked in between (`shared`).
+# run on thread 0 follow each other without one unless other threads worked in between (`shared`). A loop whose rows
+# all run on thread 0 (the branch out of it has SOLO) is walked by that thread alone, from the branch `root` on until
+# it is taken; the others go on behind it.
 _WALK = """
-define internal void @walk(ptr %program, i64 %thread, i64 %threads) {
+define internal void @walk(ptr %program, i64 %thread, i64 %threads, i64 %root) {
 entry:
   %pool = load ptr, ptr %program
   %rows_at = getelementptr i64, ptr %program, i64 1
@@ -158,13 +245,23 @@ entry:
   %table_at = getelementptr i64, ptr %program, i64 2
   %table = load ptr, ptr %table_at
   %stop_at = getelementptr i64, ptr %program, i64 4
+  %times = alloca [3 x i64], align 8
+  store [3 x i64] zeroinitializer, ptr %times
+  %stride_at = getelementptr i64, ptr %times, i64 2
+  store i64 1, ptr %stride_at
   %first = icmp eq i64 %thread, 0
   %many = icmp ne i64 %threads, 1
+  %start = call i64 @llvm.smax.i64(i64 %root, i64 0)
+  LOG_START
   br label %step
 step:
-  %pc = phi i64 [ 0, %entry ], [ %pc1, %next ], [ %target, %jump ], [ %chosen, %decided ]
-  %due = phi i1 [ false, %entry ], [ %due1, %next ], [ %due, %jump ], [ %many, %decided ]
-  %shared = phi i1 [ false, %entry ], [ %shared1, %next ], [ %shared, %jump ], [ %many, %decided ]
+  %pc = phi i64 [ %start, %entry ], [ %pc1, %next ], [ %target, %jump ], [ %chosen, %follow ], [ %target, %solo_done ]
+  %due = phi i1 [ false, %entry ], [ %due1, %next ], [ %due, %jump ], [ %many, %follow ], [ true, %solo_done ]
+  %shared = phi i1 [ false, %entry ], [ %shared1, %next ], [ %shared, %jump ], [ %many, %follow ], [ false, %solo_done ]
+  %branches = phi i64 [ 1, %entry ], [ %branches, %next ], [ %branches, %jump ], [ %branches1, %follow ],
+                      [ %branches, %solo_done ]
+  %polled = phi i64 [ 0, %entry ], [ %polled, %next ], [ %polled, %jump ], [ %polled1, %follow ],
+                    [ %polled, %solo_done ]
   %row = getelementptr [8 x i64], ptr %rows, i64 %pc
   %kind = load i64, ptr %row
   %fn_at = getelementptr i64, ptr %row, i64 1
@@ -207,7 +304,9 @@ narrow_ready:
   %narrow_due1 = or i1 %narrow_due, %fenced
   br i1 %first, label %narrow_run, label %next
 narrow_run:
+  LOG_BEGIN narrow
   call void %fn(ptr %table, ptr %args, i64 0, i64 %extent)
+  LOG_END narrow
   br label %next
 
 split:
@@ -230,7 +329,9 @@ split_run:
   %one = zext i1 %longer to i64
   %length = add i64 %size, %one
   %high = add i64 %low, %length
+  LOG_BEGIN split
   call void %fn(ptr %table, ptr %args, i64 %low, i64 %high)
+  LOG_END split
   br label %next
 
 next:
@@ -245,16 +346,58 @@ jump:
 
 ; the barrier that is due after a branch keeps the next row from changing the byte before every thread has read it
 branch:
-  br i1 %due, label %branch_barrier, label %decided
-branch_barrier:
+  %solo_bit = and i64 %flags, 2
+  %marked = icmp ne i64 %solo_bit, 0
+  %solo = and i1 %marked, %many
+  br i1 %solo, label %solo_enter, label %branch_test
+solo_enter:
+  %solo_wait = and i1 %due, %shared
+  br i1 %solo_wait, label %solo_barrier, label %solo_ready
+solo_barrier:
   call void @barrier(ptr %pool, i64 %threads)
-  br label %decided
+  br label %solo_ready
+solo_ready:
+  br i1 %first, label %solo_run, label %solo_done
+solo_run:
+  call void @walk(ptr %program, i64 0, i64 1, i64 %pc)
+  %solo_stop = load atomic i64, ptr %stop_at acquire, align 8
+  %stopped = icmp ne i64 %solo_stop, 0
+  br i1 %stopped, label %solo_halt, label %solo_done
+solo_halt:
+  store atomic i64 1, ptr %stop_at release, align 8
+  br label %solo_done
+solo_done:
+  br label %step
+branch_test:
+  br i1 %due, label %branch_due, label %branch_ready
+branch_due:
+  %look = icmp uge i64 %branches, %polled
+  %asks = and i1 %first, %look
+  br i1 %asks, label %branch_poll, label %branch_barrier
+branch_poll:
+  %asked = call i64 @poll(ptr %pool, ptr %program, ptr %times, i64 %branches)
+  br label %branch_barrier
+branch_barrier:
+  %polled2 = phi i64 [ %polled, %branch_due ], [ %asked, %branch_poll ]
+  call void @barrier(ptr %pool, i64 %threads)
+  br label %branch_ready
+branch_ready:
+  %polled1 = phi i64 [ %polled, %branch_test ], [ %polled2, %branch_barrier ]
+  %branches1 = add i64 %branches, 1
+  %stop_word = load atomic i64, ptr %stop_at acquire, align 8
+  %stop_before = sub i64 %stop_word, 1
+  %halt = icmp ult i64 %stop_before, %branches
+  br i1 %halt, label %end, label %decided
 decided:
   %slot = ptrtoint ptr %args to i64
   %byte_at_at = getelementptr ptr, ptr %table, i64 %slot
   %byte_at = load ptr, ptr %byte_at_at
   %byte = load i8, ptr %byte_at
   %zero = icmp eq i8 %byte, 0
+  %is_root = icmp eq i64 %pc, %root
+  %leaves = and i1 %zero, %is_root
+  br i1 %leaves, label %end, label %follow
+follow:
   %chosen = select i1 %zero, i64 %target, i64 %pc1
   br label %step
 
@@ -269,14 +412,18 @@ call_ready:
 call_run:
   br i1 %many, label %call_unlocked, label %call_alone
 call_alone:
+  LOG_BEGIN alone
   call void %fn(ptr %table, ptr %args)
+  LOG_END alone
   br label %call_done
 call_unlocked:
   %lock = @pool.lock
   %lock_sleepers = @pool.lock_sleepers
   atomicrmw xchg ptr %lock, i32 2 seq_cst
   call void @publish(ptr %lock, ptr %lock_sleepers)
+  LOG_BEGIN unlocked
   call void %fn(ptr %table, ptr %args)
+  LOG_END unlocked
   atomicrmw xchg ptr %lock, i32 1 seq_cst
   br label %call_done
 call_done:
@@ -290,8 +437,6 @@ called:
 end:
   ret void
 }
-
-declare i64 @llvm.umin.i64(i64, i64)
 """
 
 _WORKERS = """
@@ -324,7 +469,7 @@ work:
   %takes_part = icmp ult i64 %thread, %active
   br i1 %takes_part, label %walk, label %arrive
 walk:
-  call void @walk(ptr %program, i64 %thread, i64 %active)
+  call void @visit(ptr %program, i64 %thread, i64 %active)
   br label %arrive
 arrive:
   atomicrmw add ptr %finished, i32 1 seq_cst
@@ -450,6 +595,9 @@ done:
 """
 
 _RUN = """
+declare i64 @llvm.umin.i64(i64, i64)
+declare i64 @llvm.smax.i64(i64, i64)
+
 ; whether some kernel is worth more than one thread
 define internal i1 @is_wide(ptr %rows) {
 entry:
@@ -502,7 +650,8 @@ take:
   %held = call i1 @acquire(ptr %pool)
   br i1 %held, label %ready, label %alone
 alone:
-  call void @walk(ptr %program, i64 0, i64 1)
+  call void @visit(ptr %program, i64 0, i64 1)
+  call void @log_finish(ptr %program)
   ret void
 
 ready:
@@ -526,7 +675,7 @@ start:
   store i64 %threads, ptr %active_at
   store atomic i32 0, ptr %finished monotonic, align 4
   call void @announce(ptr %pool)
-  call void @walk(ptr %program, i64 0, i64 %threads)
+  call void @visit(ptr %program, i64 0, i64 %threads)
   %workers = sub i32 %running, 1
   br label %join
 join:
@@ -537,6 +686,7 @@ wait:
   call void @wait_while(ptr %pool, ptr %finished, i32 %now, ptr %finished_sleepers)
   br label %join
 finish:
+  call void @log_finish(ptr %program)
   call void @release(ptr %pool)
   ret void
 }

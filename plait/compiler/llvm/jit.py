@@ -6,6 +6,7 @@ import functools
 import importlib
 import itertools
 import os
+import threading
 from collections.abc import Iterable
 from typing import Any
 
@@ -21,6 +22,9 @@ _LEVELS = {
     "x86-64-v3": (32, "+avx2,+fma,+f16c"),
     "x86-64-v4": (64, "+avx512f,+avx512vl,+avx512bw,+avx512dq,+avx2,+fma,+f16c,-prefer-256-bit"),
 }
+building = threading.RLock()
+"""Held while LLVM works."""
+
 _serial = itertools.count()
 _libraries: list[Any] = []
 
@@ -111,7 +115,8 @@ def compile_module(text: str, target: Target) -> bytes:
     Raises:
         InternalError: if LLVM rejects the text.
     """
-    return bytes(_machine(target)[0].emit_object(_module(text, target)))
+    with building:
+        return bytes(_machine(target)[0].emit_object(_module(text, target)))
 
 
 def assembly(text: str, target: Target) -> str:
@@ -136,9 +141,10 @@ def load(object_code: bytes, symbols: Iterable[str]) -> dict[str, int]:
         The address of each symbol.
     """
     names = list(symbols)
-    builder = _llvm().JITLibraryBuilder().add_object_img(object_code).add_current_process()
-    for name in names:
-        builder.export_symbol(name)
-    library = builder.link(_linker(), f"plait{next(_serial)}")
-    _libraries.append(library)
-    return {name: library[name] for name in names}
+    with building:
+        builder = _llvm().JITLibraryBuilder().add_object_img(object_code).add_current_process()
+        for name in names:
+            builder.export_symbol(name)
+        library = builder.link(_linker(), f"plait{next(_serial)}")
+        _libraries.append(library)
+        return {name: library[name] for name in names}

@@ -129,8 +129,11 @@ def outer_accumulators(body: Sequence[Statement]) -> set[Accumulator]:
     return {s.accumulator for s in walk(body) if isinstance(s, Accumulate)} - inner
 
 
-def plan(variable: Variable, body: Sequence[Statement], target: Target) -> Plan:
-    """Choose width and unrolling from the values a body computes; index arithmetic does not count."""
+def plan(variable: Variable, body: Sequence[Statement], target: Target, in_order: bool = False) -> Plan:
+    """Choose width and unrolling from the values a body computes; index arithmetic does not count.
+
+    If `in_order` there is one sum for each lane, whatever the body computes.
+    """
     order = postorder(root for s in walk(body) for root in _roots(s))
     index: set[Expr] = set()
     itemsize, size = max([s.value.dtype.itemsize for s in walk(body) if isinstance(s, (Store, Declare))], default=1), 0
@@ -145,7 +148,7 @@ def plan(variable: Variable, body: Sequence[Statement], target: Target) -> Plan:
     if itemsize < 4 and not _is_contiguous(variable, body, order):
         itemsize = 4  # more lanes would be loaded one by one
     unroll = 1
-    if outer_accumulators(body) and not any(isinstance(s, (For, While, If)) for s in body):
+    if not in_order and outer_accumulators(body) and not any(isinstance(s, (For, While, If)) for s in body):
         # independent sums hide the latency of addition
         unroll = 4 if size <= 24 else 2 if size <= 64 else 1
     uses_stack = any(isinstance(s, Store) and s.buffer.space == "stack" for s in walk(body))
