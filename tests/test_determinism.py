@@ -188,3 +188,48 @@ def test_it_cannot_be_entered_inside_a_compiled_function() -> None:
 
     with pytest.raises(plait.errors.ArgumentError, match="batch_invariant=True"):
         f(plait.ones(2))
+
+
+# sizes: what was compiled before, for which size, does not matter
+
+
+def _attention_gradients(q: plait.Tensor) -> Any:
+    return plait.grad(lambda q: (F.scaled_dot_product_attention(q, q * 2, q + 1) ** 2).sum())(q)
+
+
+def _weight_gradients(x: plait.Tensor) -> Any:
+    def loss(w: plait.Tensor) -> plait.Tensor:
+        return F.cross_entropy(F.gelu(x @ w), plait.zeros(x.shape[0], dtype=plait.int64))
+
+    return plait.grad(loss)(W[400][:12, :24])
+
+
+SIZED = {
+    "sums": (lambda x: (x.sum(0), x.sum(1), x.sum(), x.var(0), x.norm(), x.logsumexp(1)), (-1, 12)),
+    "rows": (lambda x: (x.softmax(1), F.layer_norm(x, x.shape[1:]), x.cumsum(1)), (5, -1)),
+    "columns": (lambda x: (x.softmax(0), F.batch_norm(x, None, None, training=True)), (-1, 9)),
+    "products": (lambda x: (x @ x.T, x.T @ x, x @ W[400][:12, :40], x @ W[400][0, :12], x[:, 0] @ x), (-1, 12)),
+    "attention": (lambda x: (x @ x.mT).softmax(-1) @ x, (2, -1, 6)),
+    "gradients of attention": (_attention_gradients, (2, -1, 16)),
+    "gradients of a layer": (_weight_gradients, (-1, 12)),
+    "convolution": (
+        lambda x: plait.grad(lambda w: (F.conv1d(x, w) ** 2).sum())(W[400][:5, :9].reshape(5, 3, 3)),
+        (-1, 3, 8),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SIZED)
+def test_versions_for_any_size_give_the_bits_of_one_made_for_it(name: str) -> None:
+    function, shape = SIZED[name]
+
+    def inputs(n: int) -> plait.Tensor:
+        return plait.tensor(np.random.default_rng(n).standard_normal([n if s < 0 else s for s in shape]).astype("f4"))
+
+    known = plait.jit(function)
+    for n in (37, 50):
+        known(inputs(n))
+    for n in (2, 3, 4, 5, 8, 9, 15, 16, 17, 33, 64, 100, 129):
+        want = plait.tree.leaves(plait.jit(function)(inputs(n)))
+        for got, expected in zip(plait.tree.leaves(known(inputs(n))), want, strict=True):
+            assert got.numpy().tobytes() == expected.numpy().tobytes(), n

@@ -85,6 +85,11 @@ class Evaluator:
         self.bound[node] = value
         self.memo.clear()
 
+    def forget(self) -> None:
+        """Forget all that was computed: other loops begin."""
+        self.bound.clear()
+        self.memo.clear()
+
     def read(self, node: Node, index: Sequence[Index], guard: Expr | None = None) -> Element:
         """Return the element of `node` at `index`; where `guard` is false its value does not matter."""
         value = self.bound.get(node)

@@ -20,7 +20,7 @@ from plait.core.dtype import DType, bool_
 from plait.core.graph import CONSTANT, GET, Node
 from plait.ir.build import AccumulatorValue, Builder
 from plait.ir.complex import Complex
-from plait.ir.loop import Buffer, Expr, Index, Kernel, Value, binary, const, is_const
+from plait.ir.loop import Buffer, Expr, Index, Kernel, Value, binary, const, is_const, select
 from plait.ir.machine import writing_for
 
 WORK_PER_THREAD = 16384  # elements worth waking another thread for
@@ -405,10 +405,14 @@ class _Lowering:
         return index
 
     @contextmanager
-    def outer_loop(self, outer: list[list[int]], inner: Index, lanes: bool = False) -> Iterator[list[Any]]:
-        """The parallel loop over the product of outer runs."""
+    def outer_loop(
+        self, outer: list[list[int]], inner: Index, lanes: bool = False, when: Expr | None = None
+    ) -> Iterator[list[Any]]:  # fmt: skip
+        """The parallel loop over the product of outer runs, all of them or, where `when` is false, none."""
         extents = [self.extent(r) for r in outer]
         total = self.extent([a for r in outer for a in r])
+        if when is not None:
+            total = select(when, const(total), const(0))
         work = inner if isinstance(inner, int) else 256
         grain = max(1, WORK_PER_THREAD // max(1, work))
         with self.builder.parallel(total, mark="vector" if lanes else "", grain=grain) as p:
@@ -421,9 +425,16 @@ class _Lowering:
         outer = [r for r in runs if r[0] not in axes]
         work = self.extent([a for r in inner for a in r])
         # lanes across: they would be empty
-        is_short = isinstance(work, int) and work < NARROW and len(outer) == 1 and not self.invariant
+        may_be_short = len(outer) == 1 and not self.invariant
+        is_short = isinstance(work, int) and work < NARROW and may_be_short
         if not inner or (runs[-1] is inner[-1] and not is_short):
-            with self.outer_loop(outer, work) as at:
+            is_long = None
+            if isinstance(work, Expr) and may_be_short and inner:  # how a row is summed depends on its length alone
+                is_long = work >= NARROW
+                with self.outer_loop(outer, work, lanes=True, when=work < NARROW) as at:
+                    self.row(at, inner, vector=False)
+                self.evaluator.forget()
+            with self.outer_loop(outer, work, when=is_long) as at:
                 self.row(at, inner, vector=True)
         elif not is_short and not self.has_complex_totals():
             self.across(outer, inner)
