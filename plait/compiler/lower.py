@@ -472,6 +472,7 @@ class _Lowering:
                     self.evaluator.bind(node, self.builder.load(totals[node], j))
                 yield j, self.place([*at, (columns, low + j), *zip(inner, counters)])  # noqa: B905 - none, or all
 
+        at_once = self.stored_at_once()
         for level in self.levels():
             known = list(totals)
             for node in level:
@@ -483,24 +484,30 @@ class _Lowering:
                     value = const(self.evaluator.read(node.inputs[0], index))
                     combined = binary(node.prim.lower, self.builder.load(totals[node], j), value)
                     self.builder.store(totals[node], j, combined)
-        for extents, stored in ((), self.outputs_by_row()), (whole, self.outputs_by_element()):
+                if at_once:
+                    self.store(at_once, index)
+        later = [] if at_once else self.outputs_by_element()
+        for extents, stored in ((), self.outputs_by_row()), (whole, later):
             if stored:
                 with visit(extents, list(totals)) as (_, index):
                     self.store(stored, index)
 
     def row(self, at: list[Any], inner: list[list[int]], vector: bool) -> None:
         """One row: its reductions level by level, then what is stored per row, then per element."""
+        at_once = self.stored_at_once()
         for level in self.levels():
             totals = [self.start(node) for node in level]
             with self.inner_loops(inner, vector and not any(map(_is_serial, level))) as counters:
                 index = self.place([*at, *zip(inner, counters, strict=True)])
                 for node, total in zip(level, totals, strict=True):
                     self.accumulate(total, self.evaluator.read(node.inputs[0], index))
+                if at_once:
+                    self.store(at_once, index)
             for node, total in zip(level, totals, strict=True):
                 self.evaluator.bind(node, self.settle(_total(total)))
         if by_row := self.outputs_by_row():
             self.store(by_row, self.place(at))
-        if by_element := self.outputs_by_element():
+        if (by_element := self.outputs_by_element()) and not at_once:
             with self.inner_loops(inner, vector) as counters:
                 self.store(by_element, self.place([*at, *zip(inner, counters, strict=True)]))
 
@@ -516,6 +523,24 @@ class _Lowering:
 
     def outputs_by_element(self) -> list[Node]:
         return [o for o in self.group.outputs if not self.is_row(o)]
+
+    def stored_at_once(self) -> list[Node]:
+        """What is stored per element, if that is done while the row is reduced: if none of it waits for a total.
+
+        Only where all is done in one pass: what is written may take the place of what is read.
+        """
+        stored = self.outputs_by_element()
+        if len(self.levels()) != 1:
+            return []
+        seen, stack = set(stored), list(stored)
+        while stack:
+            for i in stack.pop().inputs:
+                if i in self.group.members and i not in seen:
+                    if i.prim.kind == "reduce":
+                        return []
+                    seen.add(i)
+                    stack.append(i)
+        return stored
 
     def levels(self) -> list[list[Node]]:
         """Reductions grouped so that each level needs only those before it."""

@@ -35,8 +35,10 @@ _ROWS_BYTES = 262144  # rows of A that one task reads again for each panel stay 
 class _Direct:
     """One multiplication with few k: the sums of a tile stay in registers for all of them."""
 
-    def __init__(self, b: Builder, target: Any, sizes: Sequence[Any], dtype: DType, along_n: bool) -> None:
-        self.b, self.dtype = b, dtype
+    def __init__(
+        self, b: Builder, target: Any, sizes: Sequence[Any], dtype: DType, along_n: bool, is_followed: bool
+    ) -> None:  # fmt: skip
+        self.b, self.dtype, self.is_followed = b, dtype, is_followed
         self.batch, self.m, self.n, self.k = sizes
         self.tile, self.lanes = choose_tile(target, dtype, self.n, self.k), lanes_of(target, dtype)
         self.width = self.tile.columns
@@ -109,7 +111,7 @@ class _Direct:
         with b.loop(0, self.k) as s, b.loop(0, rows, mark="unroll") as r, b.vector(0, full) as j:
             column = read_b(s, j, None if columns == full else j < columns)
             b.store(sums, r * full + j, multiply_add(read_a(batch, m0 + r, s), column, b.load(sums, r * full + j)))
-        if columns == full:
+        if columns == full and not self.is_followed:
             with b.loop(0, rows, mark="unroll") as r, b.vector(0, full) as j:
                 write(batch, m0 + r, n0 + j, b.load(sums, r * full + j))
             return
@@ -121,13 +123,14 @@ class _Direct:
 
 def multiply_direct(
     b: Builder, target: Any, sizes: Sequence[Any], dtype: DType, read_a: Reader, read_b: GuardedReader, write: Any,
-    along_n: bool,
+    along_n: bool, is_followed: bool,
 ) -> None:  # fmt: skip
     """Products with few k: A is read where it is, B too or panel by panel copied, `along_n` if it is contiguous so.
 
-    `sizes` are the batch, m, n and k; `write` is called with a place and a sum, in vector loops along n.
+    `sizes` are the batch, m, n and k; `write` is called with a place and a sum, in vector loops along n. Where it
+    writes much code, as it does if `is_followed`, there is one copy of it for each row.
     """
-    _Direct(b, target, sizes, dtype, along_n).run(read_a, read_b, write)
+    _Direct(b, target, sizes, dtype, along_n, is_followed).run(read_a, read_b, write)
 
 
 def multiply_streamed(

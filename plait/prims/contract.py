@@ -230,7 +230,8 @@ def _direct(site: Any, x: _Operands) -> bool:
     if typical(x.m) * x.k * dtype.itemsize > _STRIDED and not x.runs_along("a")[1]:
         return False
     along_n = x.runs_along("b")[0]
-    multiply_direct(site.builder, site.target, (x.batch, *sizes), dtype, x.a, x.b, x.write, along_n)
+    is_followed = site.follow is not None
+    multiply_direct(site.builder, site.target, (x.batch, *sizes), dtype, x.a, x.b, x.write, along_n, is_followed)
     return True
 
 

@@ -10,7 +10,7 @@ from plait.core.dtype import COMPLEXES, FLOATS, INTEGERS, DType, bool_, int32, i
 from plait.core.errors import ShapeError, message
 from plait.core.graph import Node, full
 from plait.core.primitive import Domain, P, Primitive
-from plait.prims.lines import axis_batch, check_axis, element_cost, highest, shifted
+from plait.prims.lines import axis_batch, axis_shard, check_axis, element_cost, highest, shifted
 from plait.prims.rules import NOT_LINEAR, PIECEWISE_CONSTANT, AxisMap, check_dtype, draw
 
 REALS = INTEGERS + FLOATS
@@ -178,3 +178,38 @@ def _position(name: str, extreme: str) -> Primitive:
 
 argmax = _position("argmax", "reduce_max")
 argmin = _position("argmin", "reduce_min")
+
+# softmax: a primitive because its derivative needs its result alone
+
+
+def _softmax_rule(x: Aval, *, axis: int) -> Aval:
+    check_dtype("softmax", x.dtype, FLOATS)
+    check_axis("softmax", x, axis)
+    return x
+
+
+def _softmax_lower(node: Node) -> Node:
+    x, axes = node.inputs[0], (node.params["axis"],)
+    if not x.aval.size:
+        return x
+    scaled = P.exp(x - _spread(P.reduce_max(x, axes=axes), x, axes))
+    return scaled / _spread(P.reduce_sum(scaled, axes=axes), x, axes)
+
+
+def _softmax_jvp(node: Node, tangents: Sequence[Node | None]) -> Node | None:
+    if tangents[0] is None:
+        return None
+    axes, weighted = (node.params["axis"],), node * tangents[0]
+    return weighted - node * _spread(P.reduce_sum(weighted, axes=axes), node, axes)
+
+
+def _softmax_sample(random: Any, dtype: DType, size: int) -> Iterator[tuple[list[Any], dict[str, Any]]]:
+    for shape, axis in (((size,), 0), ((size, 3), 0), ((3, size), 1), ((2, 3, size), 2), ((2, size, 3), 1)):
+        yield [draw(random, dtype, shape, -8.0, 8.0)], {"axis": axis}
+
+
+softmax = Primitive(
+    "softmax", kind="expand", aval=_softmax_rule, lower=_softmax_lower, jvp=_softmax_jvp, transpose=NOT_LINEAR,
+    batch=axis_batch, shard=axis_shard, cost=element_cost(20),
+    domain=Domain(FLOATS, sample=_softmax_sample, tolerance=64.0), oracle="oracle.reduce.softmax",
+)  # fmt: skip

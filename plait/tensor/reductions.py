@@ -392,8 +392,10 @@ def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 @along("Return exp(x) divided by its sum over an axis.", "softmax(plait.zeros(2))\ntensor([0.5000, 0.5000])")
 def softmax(x: Any, axis: int = -1, dtype: Any = None) -> Tensor:
     node = floating(x, "softmax", dtype)
-    scaled = P.exp(_below_largest(wide(node), axis))
-    return wrap(narrow(scaled / applied("reduce_sum", scaled, axis, True), node))
+    operand, axes = wide(node), normalized_axes(axis, node.ndim)
+    if not axes:  # the one element of a rank-0 tensor
+        return wrap(narrow(P.reshape(P.softmax(P.reshape(operand, shape=(1,)), axis=0), shape=()), node))
+    return wrap(narrow(P.softmax(operand, axis=axes[0]), node))
 
 
 @along("Return log(softmax(x)).", "log_softmax(plait.tensor([0.0, 0.0]))\ntensor([-0.6931, -0.6931])")

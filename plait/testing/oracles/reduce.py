@@ -57,3 +57,10 @@ def argmax(x: Array, *, axis: int, dtype: DType = int64) -> Array:
 def argmin(x: Array, *, axis: int, dtype: DType = int64) -> Array:
     """Position of the first least element or NaN."""
     return np.argmin(wide(x), axis=axis).astype(dtype.numpy)
+
+
+def softmax(x: Array, *, axis: int) -> Array:
+    """Exponentials divided by their sum."""
+    x = wide(x)
+    scaled = np.exp(x - x.max(axis, keepdims=True)) if x.size else x
+    return scaled / scaled.sum(axis, keepdims=True)
