@@ -22,9 +22,11 @@ CHEAP = {
     "bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_not", "sign", "clamp", "real", "imag", "conj", "complex",
     "is_finite", "copysign",
 }  # fmt: skip
+AGAIN = {"exp", "exp2", "expm1", "erf", "tanh", "logistic", "log", "log1p", "sqrt", "rsqrt", "sin", "cos"}
 MOST_WEIGHT = 240  # bounds the code of one kernel and the recursion that writes it
 _HEAVY = 6  # the weight of an operation that is not in CHEAP: the code of a function such as exp
 _TALL = 4096  # elements of columns of which `COLUMNS` stay in the cache
+_LARGE = 1 << 19  # elements that cost more to write and to read again than to compute twice
 _SMALL = 32768  # elements below which a kernel need not be spread over threads
 
 
@@ -260,10 +262,8 @@ class Fuser:
         if all(c.prim.name == "gather" and not k and _size(c) <= _size(node) for c, k in self.consumers[node]):
             return len(self.consumers[node]) == 1  # no element is computed more often than if it were stored
         if len(readers) > 1:
-            return (
-                node.prim.name in CHEAP
-                and sum(_size(i) == _size(node) and not is_constant(i) for i in node.inputs) <= 1
-            )
+            wide = [i for i in node.inputs if _size(i) == _size(node) and not is_constant(i)]
+            return len(wide) <= 1 and (node.prim.name in CHEAP or self.again(node, wide, readers))
         ((group, maps),) = readers.items()
         if len(set(maps)) == 1 and maps[0] is not None:
             return node.prim.name in CHEAP or self.hoistable(group, maps[0])
@@ -271,6 +271,22 @@ class Fuser:
         if view is not None and (node.prim.name in CHEAP or self.hoistable(group, group.members[view] or ())):
             return True
         return len(maps) == 1 and self.read_once(node)
+
+    def again(self, node: Node, wide: list[Node], readers: dict[Group, list[AxisMap | None]]) -> bool:
+        """Whether two kernels should both compute a large node: one of them reads what it is made of anyway."""
+        maps = [m for found in readers.values() for m in found]
+        if len(readers) != 2 or node.prim.name not in AGAIN or _size(node) < _LARGE or None in maps:
+            return False
+        above, below = node, wide
+        while len(below) == 1:
+            (at,) = below
+            others = [c for c, _ in self.consumers[at] if c is not above]
+            if any(group in self.evaluated.get(c, ()) for c in others for group in readers):
+                return True
+            if at.prim.name not in CHEAP or self.stop(at):
+                return False
+            above, below = at, [i for i in at.inputs if _size(i) == _size(node) and not is_constant(i)]
+        return False
 
     def view_before(self, node: Node, group: Group) -> Node | None:
         """The view that lies in the group's space through which all reads of `node` pass, at one index.

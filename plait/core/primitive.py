@@ -48,7 +48,7 @@ class Primitive:
 
     __slots__ = (
         "name", "kind", "aval", "lower", "jvp", "transpose", "batch", "shard", "cost", "domain", "oracle",
-        "linearize", "runtime", "multi", "cache", "__weakref__",
+        "linearize", "accumulate", "runtime", "multi", "cache", "__weakref__",
     )  # fmt: skip
 
     def __init__(
@@ -66,13 +66,14 @@ class Primitive:
         domain: Domain | Waived,
         oracle: str | Waived,
         linearize: Callable[..., Any] | None = None,
+        accumulate: Callable[..., Any] | None = None,
         runtime: tuple[str, ...] = (),
         multi: bool = False,
     ) -> None:
         self.name, self.kind, self.aval, self.lower = name, kind, aval, lower
         self.jvp, self.transpose, self.batch, self.shard = jvp, transpose, batch, shard
         self.cost, self.domain, self.oracle = cost, domain, oracle
-        self.linearize, self.runtime, self.multi = linearize, runtime, multi
+        self.linearize, self.accumulate, self.runtime, self.multi = linearize, accumulate, runtime, multi
         self.cache: dict[Any, Any] = {}
         for slot in ("aval", "lower", "jvp", "transpose", "batch", "shard", "cost", "domain", "oracle"):
             if getattr(self, slot) is None:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-from plait.core.graph import Graph, Node, inline, placeholder, substitute
+from plait.core.graph import GET, Graph, Node, inline, placeholder, substitute
 from plait.core.primitive import P, Primitive, Waived
 from plait.transforms.batch import batch_graph
-from plait.transforms.differentiate import linear_placeholder, linearize, split, transpose
+from plait.transforms.differentiate import add_cotangents, linear_placeholder, linearize, split, transpose
 
 _WHOLE = Waived("follows its body")
 _TESTED = Waived("tested by programs in tests/transforms")
@@ -62,6 +62,7 @@ def _linearized(body: Graph, mask: tuple[bool, ...]) -> tuple[Graph, Graph, tupl
     The linear part takes these residuals, the inputs whose numbers come last, and the tangents.
     """
     results, holders, outs, kept = split(body, mask)
+    kept = _unmoved(kept, body)
     taken = [body.inputs.index(r) for r in kept if r in body.inputs]
     made = [r for r in kept if r not in body.inputs]
     stand_ins = {r: placeholder(r.aval) for r in (*made, *[body.inputs[k] for k in taken])}
@@ -85,27 +86,52 @@ def _segment_linearize(node: Node, tangents: Sequence[Node | None]) -> tuple[Nod
     return current, [out[next(position)] if is_live else None for is_live in live]
 
 
+def _unmoved(kept: Sequence[Node], body: Graph) -> list[Node]:
+    """The values behind those that only show an input of the body in another form: that costs nothing again."""
+    found: dict[Node, None] = {}
+    for node in kept:
+        source = node
+        while source.prim.kind == "view" and len(source.inputs) == 1 and source.prim is not GET:
+            (source,) = source.inputs
+        found[source if source in body.inputs else node] = None
+    return list(found)
+
+
 @lru_cache(1024)
-def _transposed_body(body: Graph, linear: tuple[bool, ...], given: tuple[bool, ...]) -> tuple[Graph, tuple[bool, ...]]:
-    """Return the body that pulls cotangents of `given` outputs back to linear inputs, and which of them have one."""
+def _transposed_body(
+    body: Graph, linear: tuple[bool, ...], given: tuple[bool, ...], summed: tuple[bool, ...]
+) -> tuple[Graph, tuple[bool, ...]]:  # fmt: skip
+    """Return the body that pulls cotangents of `given` outputs back to linear inputs, and which of them have one.
+
+    Those that are `summed` are added to sums, the last inputs.
+    """
     inputs = [
         (linear_placeholder if flag else placeholder)(i.aval) for i, flag in zip(body.inputs, linear, strict=True)
     ]
     cotangents = [placeholder(o.aval) if g else None for o, g in zip(body.outputs, given, strict=True)]
     sources = [i for i, flag in zip(inputs, linear, strict=True) if flag]
     found = transpose(inline(body, inputs), sources, cotangents)
+    sums = [placeholder(i.aval) if has_sum else None for i, has_sum in zip(sources, summed, strict=True)]
+    found = [add_cotangents(s, f) for s, f in zip(sums, found, strict=True)]
     others = [i for i, flag in zip(inputs, linear, strict=True) if not flag]
-    graph = Graph([*others, *[c for c in cotangents if c is not None]], [f for f in found if f is not None])
-    return graph, tuple([f is not None for f in found])
+    given_inputs = [c for c in (*cotangents, *sums) if c is not None]
+    return Graph([*others, *given_inputs], [f for f in found if f is not None]), tuple([f is not None for f in found])
+
+
+def _segment_accumulate(
+    node: Node, cotangent: list[Any], linear: Sequence[bool], sums: Sequence[Node | None]
+) -> list[Node | None]:  # fmt: skip
+    """The cotangents of the linear inputs, added to `sums`: a weight that many segments read costs no additions."""
+    given, before = tuple([c is not None for c in cotangent]), [s for s, flag in zip(sums, linear, strict=True) if flag]
+    body, present = _transposed_body(node.params["body"], tuple(linear), given, tuple([s is not None for s in before]))
+    others = [i for i, flag in zip(node.inputs, linear, strict=True) if not flag]
+    out = P.segment(*others, *[c for c in (*cotangent, *before) if c is not None], body=body)
+    position, has = iter(range(len(body.outputs))), iter(present)
+    return [out[next(position)] if flag and next(has) else None for flag in linear]
 
 
 def _segment_transpose(node: Node, cotangent: list[Any], linear: Sequence[bool]) -> list[Node | None]:
-    given = tuple([c is not None for c in cotangent])
-    body, present = _transposed_body(node.params["body"], tuple(linear), given)
-    others = [i for i, flag in zip(node.inputs, linear, strict=True) if not flag]
-    out = P.segment(*others, *[c for c in cotangent if c is not None], body=body)
-    position, has = iter(range(len(body.outputs))), iter(present)
-    return [out[next(position)] if flag and next(has) else None for flag in linear]
+    return _segment_accumulate(node, cotangent, linear, [None] * len(linear))
 
 
 def _segment_batch(node: Node, inputs: Sequence[Node], batched: Sequence[bool], size: int) -> Node:
@@ -115,8 +141,8 @@ def _segment_batch(node: Node, inputs: Sequence[Node], batched: Sequence[bool], 
 segment = Primitive(
     "segment", kind="expand", aval=lambda *operands, body: body.avals,
     lower=lambda node: inline(node.params["body"], node.inputs), linearize=_segment_linearize,
-    jvp=Waived("linearize holds the rule"), transpose=_segment_transpose, batch=_segment_batch,
-    shard=_WHOLE, cost=_WHOLE, domain=_TESTED, oracle=_TESTED, multi=True,
+    accumulate=_segment_accumulate, jvp=Waived("linearize holds the rule"), transpose=_segment_transpose,
+    batch=_segment_batch, shard=_WHOLE, cost=_WHOLE, domain=_TESTED, oracle=_TESTED, multi=True,
 )  # fmt: skip
 
 # stop_gradient: the identity, without a derivative ----------------------------------------------------------------

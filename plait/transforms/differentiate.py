@@ -149,7 +149,12 @@ def transpose(outputs: Sequence[Maybe], inputs: Sequence[Node], cotangents: Sequ
             node.scope = backward_scope(node.scope)
             recorder.location = node
             flags = [i in linear for i in node.inputs]
-            for i, c in zip(node.inputs, node.prim.transpose(node, received, flags), strict=True):
+            if node.prim.accumulate is not None:  # it adds to what is there by itself
+                sums = [cotangent.pop(i, None) for i in node.inputs]
+                found = node.prim.accumulate(node, received, flags, sums)
+            else:
+                found = node.prim.transpose(node, received, flags)
+            for i, c in zip(node.inputs, found, strict=True):
                 if c is not None and i in linear:
                     cotangent[i] = add_cotangents(cotangent.get(i), c)
     finally:
