@@ -182,7 +182,7 @@ argmin = _position("argmin", "reduce_min")
 # softmax: a primitive because its derivative needs its result alone
 
 
-def _softmax_rule(x: Aval, *, axis: int) -> Aval:
+def _softmax_rule(x: Aval, *, axis: int, empty: bool = False) -> Aval:
     check_dtype("softmax", x.dtype, FLOATS)
     check_axis("softmax", x, axis)
     return x
@@ -192,8 +192,14 @@ def _softmax_lower(node: Node) -> Node:
     x, axes = node.inputs[0], (node.params["axis"],)
     if not x.aval.size:
         return x
-    scaled = P.exp(x - _spread(P.reduce_max(x, axes=axes), x, axes))
-    return scaled / _spread(P.reduce_sum(scaled, axes=axes), x, axes)
+    high, lowest_value = P.reduce_max(x, axes=axes), -float("inf")
+    if node.params.get("empty"):
+        high = P.select(P.eq(high, lowest_value), full(0, high.aval), high)
+    scaled = P.exp(x - _spread(high, x, axes))
+    total = P.reduce_sum(scaled, axes=axes)
+    if node.params.get("empty"):
+        total = P.select(P.eq(total, 0.0), full(1, total.aval), total)
+    return scaled / _spread(total, x, axes)
 
 
 def _softmax_jvp(node: Node, tangents: Sequence[Node | None]) -> Node | None:
@@ -205,7 +211,7 @@ def _softmax_jvp(node: Node, tangents: Sequence[Node | None]) -> Node | None:
 
 def _softmax_sample(random: Any, dtype: DType, size: int) -> Iterator[tuple[list[Any], dict[str, Any]]]:
     for shape, axis in (((size,), 0), ((size, 3), 0), ((3, size), 1), ((2, 3, size), 2), ((2, size, 3), 1)):
-        yield [draw(random, dtype, shape, -8.0, 8.0)], {"axis": axis}
+        yield [draw(random, dtype, shape, -8.0, 8.0)], {"axis": axis, "empty": len(shape) == 2}
 
 
 softmax = Primitive(
@@ -213,3 +219,4 @@ softmax = Primitive(
     batch=axis_batch, shard=axis_shard, cost=element_cost(20),
     domain=Domain(FLOATS, sample=_softmax_sample, tolerance=64.0), oracle="oracle.reduce.softmax",
 )  # fmt: skip
+"""exp(x) divided by its sum along `axis`; with `empty`, a line of -inf gives zeros."""

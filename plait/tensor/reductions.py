@@ -32,7 +32,7 @@ from plait.tensor.extremes import maximum, minimum
 from plait.tensor.families import both_names, named, to_bool
 from plait.tensor.operators import scalar_node, single
 from plait.tensor.results import MinMax, ValuesIndices
-from plait.tensor.tensor import Tensor, axis_index, converted, wrap
+from plait.tensor.tensor import Tensor, axis_index, converted, node_of, wrap
 from plait.tensor.views import detached
 
 __all__ = [
@@ -396,6 +396,12 @@ def softmax(x: Any, axis: int = -1, dtype: Any = None) -> Tensor:
     if not axes:  # the one element of a rank-0 tensor
         return wrap(narrow(P.reshape(P.softmax(P.reshape(operand, shape=(1,)), axis=0), shape=()), node))
     return wrap(narrow(P.softmax(operand, axis=axes[0]), node))
+
+
+def softmax_of_seen(x: Tensor, axis: int) -> Tensor:
+    """Return `softmax`, with zeros along a line that is -inf throughout: where nothing is seen."""
+    node = node_of(x)
+    return wrap(P.softmax(node, axis=normalized_axes(axis, node.ndim)[0], empty=True))
 
 
 @along("Return log(softmax(x)).", "log_softmax(plait.tensor([0.0, 0.0]))\ntensor([-0.6931, -0.6931])")

@@ -14,8 +14,8 @@ from plait.nn.arguments import floating, narrowed, positive, widened
 from plait.nn.functional.dropout import dropout
 from plait.nn.functional.linear import linear
 from plait.tensor.creation import arange, zeros
-from plait.tensor.functions import exp, where
-from plait.tensor.reductions import amax, softmax
+from plait.tensor.functions import where
+from plait.tensor.reductions import softmax, softmax_of_seen
 from plait.tensor.shaping import as_operand, broadcast_to
 from plait.tensor.splitting import chunk
 from plait.tensor.stacking import concatenate
@@ -42,11 +42,7 @@ def _weights(query: Tensor, key: Tensor, mask: Tensor | None, is_causal: bool, s
         mask = seen if mask is None else mask & seen if mask.dtype is bool_ else where(seen, mask, -math.inf)
     if mask is None or not scores.shape[-1]:
         return softmax(scores, -1)
-    scores = where(mask, scores, -math.inf) if mask.dtype is bool_ else scores + mask
-    high = amax(scores, -1, True).detach()
-    powers = exp(scores - where(high == -math.inf, 0.0, high))
-    total = powers.sum(-1, True)
-    return powers / where(total == 0, 1.0, total)
+    return softmax_of_seen(where(mask, scores, -math.inf) if mask.dtype is bool_ else scores + mask, -1)
 
 
 def scaled_dot_product_attention(

@@ -59,8 +59,8 @@ def argmin(x: Array, *, axis: int, dtype: DType = int64) -> Array:
     return np.argmin(wide(x), axis=axis).astype(dtype.numpy)
 
 
-def softmax(x: Array, *, axis: int) -> Array:
-    """Exponentials divided by their sum."""
+def softmax(x: Array, *, axis: int, empty: bool = False) -> Array:
+    """Exponentials divided by their sum; no line of the samples is empty."""
     x = wide(x)
     scaled = np.exp(x - x.max(axis, keepdims=True)) if x.size else x
     return scaled / scaled.sum(axis, keepdims=True)
