@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from types import CodeType
 from typing import Any
 
@@ -38,6 +39,11 @@ class Params(dict[str, Any]):
 
 
 EMPTY = Params()
+
+
+@cache
+def _position(index: int) -> Params:
+    return Params(index=index)
 
 
 class Node:
@@ -102,7 +108,13 @@ class Node:
     def __getitem__(self, index: int) -> Node:
         if not isinstance(self.aval, tuple):
             raise InternalError(f"{self!r} has one result; slice with P.slice")
-        return record(PRIMITIVES["get"], (self,), Params(index=index))
+        node = _new(Node)  # as `record`, written out: results are picked often, at the line of what made them
+        node.prim, node.inputs, node.params, node.aval = GET, (self,), _position(index), self.aval[index]
+        flags = self.flags & in_force().mask
+        node.flags = flags if node.aval.dtype.is_inexact else flags & ~_HISTORY
+        node.value = node.extra = None
+        node.code, node.instruction, node.scope = self.code, self.instruction, self.scope
+        return node
 
     def __neg__(self) -> Node:
         return call(PRIMITIVES["neg"], (self,), {})
