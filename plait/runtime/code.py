@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import functools
 import json
+import signal
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,6 +101,28 @@ def load_kernel(source: Source) -> LoadedKernel:
     if found is not None:
         journal.found("memory")
         return found
+    with uninterrupted():
+        return _found_or_compiled(source)
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Let Ctrl-C wait until a block ends: LLVM's objects are not to be left half made."""
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    received: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, frame: received.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if received:
+        raise KeyboardInterrupt
+
+
+def _found_or_compiled(source: Source) -> LoadedKernel:
     with journal.timed("cache"):
         stored = cache().get(source.key)
     if stored is not None:
