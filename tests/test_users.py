@@ -50,13 +50,15 @@ def test_row_04_a_lazy_graph_stays_bounded():
 def test_row_07_out_of_memory_names_the_owners():
     kept = plait.ones((1024, 1024)) * 3
     kept.numpy()
+    others = [(plait.ones((k + 1, 1000)) * 2).numpy() for k in range(12)]
     gc.collect()  # what other tests left must not make room
     plait.set_memory_limit(plait.memory_stats().live + MEGABYTE)
     try:
         with pytest.raises(OutOfMemoryError) as caught:
-            (plait.ones((2048, 1024)) * 2).numpy()
+            (plait.ones((1 << 16, 1024)) * 2).numpy()
     finally:
         plait.set_memory_limit(None)
+    assert len(others) == 12
     first, heading, *owners = str(caught.value).split("\n")
     assert " live and " in first and " cached" in first and re.search(r"Received: [\d,]{9,} bytes", first)
     assert heading.startswith("The largest of") and len(owners) == 10
