@@ -7,7 +7,8 @@ are functions from graph to graph. This file lists the public names; each folder
 - `compiler`, `runtime`: from graphs to machine code, and how that is run;
 - `tensor`, `random`, `sampling`: what the user touches;
 - `nn`, `optim`, `amp`, `io`: models, optimizers, mixed precision, files;
-- `data`, `metrics`, `train`: loading data, judging results, the training loop; imported when they are first used;
+- `data`, `metrics`, `train`: loading data, judging results, the training loop;
+- `debug`, `inspect`, `profiling`: what explains it all; these three rows are imported when they are first used;
 - `testing`: what checks it all.
 """
 
@@ -20,8 +21,7 @@ import sys as _sys
 import typing as _typing
 
 import plait.prims as _prims  # registers every primitive
-from plait import amp, cuda, debug, fft, io, linalg, masked, nn, optim, random, signal, special
-from plait.amp import autocast
+from plait import cuda, fft, linalg, masked, random, signal, special
 from plait.core import errors, tree
 from plait.core.aval import Dim
 from plait.core.dtype import (
@@ -44,12 +44,9 @@ from plait.core.dtype import (
     uint32,
     uint64,
 )
-from plait.debug.memory import memory_stats, set_memory_limit
 from plait.inspect.explanation import compile_log
-from plait.io import load, save
 from plait.linalg.toplevel import *
 from plait.lowrank import *
-from plait.nn.functional.namespace import *
 from plait.runtime.host import set_thread_count as set_num_threads, thread_count as get_num_threads
 from plait.sampling import (
     Generator,
@@ -104,22 +101,43 @@ from plait.tensor.policies import checkpoint_name
 from plait.tensor.transforms import checkpoint, custom_jvp, custom_vjp, vmap
 
 if _typing.TYPE_CHECKING:
-    from plait import data, metrics, train
+    from plait import amp, data, debug, io, metrics, nn, optim, train
+    from plait.amp import autocast
+    from plait.debug.memory import memory_stats, set_memory_limit
+    from plait.io import load, save
+    from plait.nn.functional.namespace import *
     from plait.profiling import memory_report, profile
 
-_LATER = ("data", "metrics", "train")
-_FUNCTIONS_LATER = {"memory_report": "plait.profiling", "profile": "plait.profiling"}
+_LATER = ("amp", "data", "debug", "io", "metrics", "nn", "optim", "train")
+_FUNCTIONS_LATER = {
+    "autocast": "plait.amp",
+    "load": "plait.io",
+    "memory_report": "plait.profiling",
+    "memory_stats": "plait.debug.memory",
+    "profile": "plait.profiling",
+    "save": "plait.io",
+    "set_memory_limit": "plait.debug.memory",
+}
+
+
+def _layer_functions() -> _typing.Any:
+    """Return the module of those functions of neural networks that PyTorch has in its main namespace too."""
+    return _importlib.import_module("plait.nn.functional.namespace")
 
 
 def __getattr__(name: str) -> _typing.Any:
+    if name in _LATER:
+        return _importlib.import_module(f"plait.{name}")
     if name in _FUNCTIONS_LATER:
-        return getattr(_importlib.import_module(_FUNCTIONS_LATER[name]), name)
-    return _importlib.import_module(f"plait.{name}") if name in _LATER else _absent(name)
+        owner = _importlib.import_module(_FUNCTIONS_LATER[name])
+    elif name.startswith("_") or name not in (owner := _layer_functions()).__all__:
+        return _absent(name)
+    return globals().setdefault(name, getattr(owner, name))
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *_LATER, *_FUNCTIONS_LATER]
+    return [*{*globals(), *_LATER, *_FUNCTIONS_LATER, *_layer_functions().__all__}]
 
 
-_guard(fft, linalg, masked, nn.functional, random, signal, signal.windows, special, _sys.modules[__name__])
+_guard(fft, linalg, masked, random, signal, signal.windows, special, _sys.modules[__name__])
 __version__ = "0.1.0"

@@ -16,8 +16,9 @@ import plait
 print(time.process_time() - start)
 """
 HEAVY = (
-    "asyncio", "concurrent.futures", "http", "llvmlite.binding", "multiprocessing", "plait.data", "plait.metrics",
-    "plait.testing", "plait.train", "scipy", "sqlite3", "torch", "unittest", "urllib.request", "xml",
+    "asyncio", "concurrent.futures", "http", "llvmlite.binding", "multiprocessing", "plait.amp", "plait.data",
+    "plait.debug", "plait.metrics", "plait.nn", "plait.optim", "plait.testing", "plait.train", "scipy", "sqlite3",
+    "torch", "unittest", "urllib.request", "xml",
 )  # fmt: skip
 
 

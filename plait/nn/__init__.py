@@ -32,3 +32,6 @@ from plait.nn.transformer import (
     TransformerEncoderLayer,
 )  # fmt: skip
 from plait.tensor.absent import of_nn as __getattr__  # says what to use for a name that is not here
+from plait.tensor.arguments import guard as _guard
+
+_guard(functional, functional.namespace)

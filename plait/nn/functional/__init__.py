@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from plait.nn.functional import namespace
 from plait.nn.functional.activation import *
 from plait.nn.functional.adaptive import *
 from plait.nn.functional.attention import *
