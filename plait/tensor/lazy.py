@@ -358,11 +358,18 @@ def flush(*tensors: Tensor) -> None:
         if live:
             state.flushes += 1
             nodes = list(live)
-            buffers = compute(nodes)
+            try:
+                buffers = compute(nodes)
+            except KeyboardInterrupt:
+                pending.extend([t for t in live.values() if t._version])  # state goes on to have a value
+                raise
             for node, buffer in zip(nodes, buffers, strict=True):
                 settle(node, buffer)
+                tensor = live[node]
                 if not (node.flags & REQUIRES_GRAD and isinstance(node.extra, weakref.ref)):  # a leaf keeps its owner
-                    node.extra = weakref.ref(live[node])
+                    node.extra = weakref.ref(tensor)
+                if tensor._node is not node and tensor._node.value is None:  # another thread wrote it meanwhile
+                    pending.append(tensor)
 
 
 def forget(nodes: Container[Node] = ()) -> None:

@@ -378,9 +378,9 @@ def _derived(node: Node, steps: Sequence[Step]) -> Node:
 
 def _set_node(tensor: Tensor, node: Node) -> None:
     """Give a handle another node; it becomes pending again if its last value had been computed."""
-    known = tensor._node.value is not None
+    old = tensor._node
     tensor._node = node
-    if known and node.value is None:
+    if node.value is None and old.value is not None:  # looked at after the write: see the end of `lazy.flush`
         lazy.pending.append(tensor)
 
 
