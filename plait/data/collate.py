@@ -92,7 +92,7 @@ def array_of(value: Any) -> Any:
 def _stack(values: list[Any], path: str) -> Tensor:
     values = [array_of(value) for value in values]
     try:
-        stacked = np.stack(values) if isinstance(values[0], np.ndarray) else np.array(values)
+        stacked = np.array(values)
     except ValueError:
         shapes = [np.shape(value) for value in values]
         other = next(i for i, shape in enumerate(shapes) if shape != shapes[0])

@@ -128,26 +128,33 @@ class Fetcher:
 
     def _by_index(self, task: Task) -> Any:
         if not self.plan.batched:
-            return self._collate(self._sample(task.what, task.number, 0), task.what)
+            return self._collate(self._samples([task.what], task.number)[0], task.what)
         if self.collated:
             return self._named(self.collated, task.what, "samples {}", task.what)
         several = getattr(self.plan.dataset, "__getitems__", None)
         if several:
             self._select(task.what[0], task.number, 0)
             return self._collate(self._named(several, task.what, "samples {}", task.what), task.what)
-        samples = [self._sample(index, task.number, i) for i, index in enumerate(task.what)]
-        return self._collate(samples, task.what)
+        return self._collate(self._samples(task.what, task.number), task.what)
 
     def _select(self, index: Any, number: int, place: int) -> None:
         self.streams.select(index, number, place) if self.plan.redraws else self.streams.select(index)
 
-    def _sample(self, index: Any, number: int, place: int) -> Any:
-        self._select(index, number, place)
+    def _samples(self, indices: Any, number: int) -> list[Any]:
+        dataset, select, redraws = self.plan.dataset, self.streams.select, self.plan.redraws
+        samples: list[Any] = []
+        index = None
         try:
-            return self.plan.dataset[index]
+            for place, index in enumerate(indices):
+                if redraws:
+                    select(index, number, place)
+                else:
+                    select(index)
+                samples.append(dataset[index])
         except Exception as error:
-            annotate(error, f"while making {_describe(self.plan.dataset, index)}")
+            annotate(error, f"while making {_describe(dataset, index)}")
             raise
+        return samples
 
     def _named(self, function: Callable[[Any], Any], argument: Any, what: str, *values: Any) -> Any:
         try:

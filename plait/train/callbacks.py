@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from plait.train.trainer import Trainer
 
 Scalars = MutableMapping[str, float]
-HOOKS = ("on_fit_start", "on_epoch_start", "on_step_end", "on_log", "on_epoch_end", "on_fit_end")
+HOOKS = (
+    "on_fit_start", "on_epoch_start", "on_step_end", "on_log", "on_validation_end", "on_epoch_end", "on_fit_end",
+)  # fmt: skip
 
 
 class Callback:
@@ -54,6 +56,9 @@ class Callback:
     def on_log(self, trainer: Trainer, scalars: Scalars) -> None:
         """`log_every` batches were trained on: `scalars` has the mean loss of these, and may be added to."""
 
+    def on_validation_end(self, trainer: Trainer, scalars: Scalars) -> None:
+        """A validation ended: `scalars` has its results (`val_…`) and the mean loss of the batches since the last."""
+
     def on_epoch_end(self, trainer: Trainer, scalars: Scalars) -> None:
         """An epoch ended: `scalars` has loss, metrics and those of the validation (`val_…`), and may be added to."""
 
@@ -83,7 +88,7 @@ class LambdaCallback(Callback):
 
 
 class Monitor(Callback):
-    """Base class of callbacks that follow one number of the epochs.
+    """Base class of callbacks that follow one number of the epochs, or with `validate_every` of the validations.
 
     Args:
         monitor: its name, such as "val_loss"; None takes "val_loss" if there is validation, else "loss".
@@ -108,10 +113,24 @@ class Monitor(Callback):
         """
         name = self.monitor or ("val_loss" if "val_loss" in scalars else "loss")
         if name not in scalars:
-            text = f"{type(self).__name__} follows a number that the epoch does not have"
+            text = f"{type(self).__name__} follows a number that was not measured"
             fix = "pass validation= to fit, or monitor="
             raise ArgumentError(message(text, repr(name), f"one of {sorted(scalars)}", fix))
         return name
+
+    def look(self, trainer: Trainer, scalars: Scalars) -> None:
+        """Look at the numbers of an epoch or a validation."""
+        raise NotImplementedError(f"{type(self).__name__}.look")
+
+    def on_validation_end(self, trainer: Trainer, scalars: Scalars) -> None:
+        """Look at the validation, where these do not go with the epochs."""
+        if trainer.validate_every is not None:
+            self.look(trainer, scalars)
+
+    def on_epoch_end(self, trainer: Trainer, scalars: Scalars) -> None:
+        """Look at the epoch."""
+        if trainer.validate_every is None:
+            self.look(trainer, scalars)
 
     def is_better(self, value: float) -> bool:
         """Note a value; returns whether it is the best so far."""
@@ -123,11 +142,11 @@ class Monitor(Callback):
 
 
 class EarlyStopping(Monitor):
-    """Stop when a number has not become better for some epochs.
+    """Stop when a number has not become better for some epochs, or with `validate_every` for some validations.
 
     Args:
         monitor: its name; None takes "val_loss" if there is validation, else "loss".
-        patience: after how many epochs without a better one training stops.
+        patience: after how many of them without a better one training stops.
         mode: whether the "min" or the "max" is best.
         min_delta: by how much a number has to be better to count.
         restore_best: whether the model gets back its weights of the best epoch in the end.
@@ -160,7 +179,7 @@ class EarlyStopping(Monitor):
         """Begin anew."""
         self.best, self.waited, self.weights = None, 0, None
 
-    def on_epoch_end(self, trainer: Trainer, scalars: Scalars) -> None:
+    def look(self, trainer: Trainer, scalars: Scalars) -> None:
         """Note the number, and stop if it is time."""
         name = self.name_in(scalars)
         if self.is_better(scalars[name]):
@@ -172,7 +191,8 @@ class EarlyStopping(Monitor):
             self.waited += 1
             if self.waited >= self.patience:
                 best = "a number" if self.best is None else f"{self.best:.6g}"
-                trainer.stop(f"{name} has not become better than {best} for {self.patience} epochs")
+                times = "epochs" if trainer.validate_every is None else "validations"
+                trainer.stop(f"{name} has not become better than {best} for {self.patience} {times}")
 
     def on_fit_end(self, trainer: Trainer) -> None:
         """Give the model its best weights."""
@@ -242,9 +262,9 @@ class Checkpoint(Monitor):
 
     Args:
         manager: what saves: a `CheckpointManager`, or anything with `save(step, state, metric=None)` and `restore()`.
-        every: how many steps are between checkpoints; None saves at the end of each epoch. In either case a last one
-            is saved at the end of `fit`, unless that ends by an error.
-        monitor: the number that says which epoch is best; None takes "val_loss" if there is validation, else "loss".
+        every: how many steps are between checkpoints; None saves at the end of each epoch, or with `validate_every`
+            after each validation. In either case a last one is saved at the end of `fit`, unless that ends by an error.
+        monitor: the number that says which is best; None takes "val_loss" if there is validation, else "loss".
         resume: whether `fit` continues from the latest checkpoint, if there is one.
 
     Example:
@@ -279,8 +299,8 @@ class Checkpoint(Monitor):
         if self.every is not None and trainer.step % self.every == 0:
             self._save(trainer)
 
-    def on_epoch_end(self, trainer: Trainer, scalars: Scalars) -> None:
-        """Save after the epoch."""
+    def look(self, trainer: Trainer, scalars: Scalars) -> None:
+        """Save after the epoch or the validation."""
         self.metric = scalars[self.name_in(scalars)]
         if self.every is None:
             self._save(trainer)

@@ -44,9 +44,17 @@ class ProgressBar(Callback):
 
     def on_epoch_start(self, trainer: Trainer) -> None:
         """Begin a bar."""
-        last = trainer.first_epoch + trainer.epochs
-        self._label = f"epoch {trainer.epoch + 1:{len(str(last))}}/{last}"
-        self._bar = _BARS[self._style](self._label, epoch_length(trainer), trainer.batch)
+        last = "" if trainer.epochs is None else str(trainer.first_epoch + trainer.epochs)
+        self._label = f"epoch {trainer.epoch + 1:{len(last)}}" + (last and f"/{last}")
+        self._begin(trainer)
+
+    def _begin(self, trainer: Trainer) -> None:
+        total = epoch_length(trainer)
+        if trainer.max_steps is not None:
+            left = trainer.first_step + trainer.max_steps - trainer.step
+            end = trainer.batch + left * trainer.steps.accumulate
+            total = end if total is None else min(total, end)
+        self._bar = _BARS[self._style](self._label, total, trainer.batch)
         self._last = time.monotonic()
 
     def on_step_end(self, trainer: Trainer) -> None:
@@ -56,12 +64,18 @@ class ProgressBar(Callback):
             self._last = now
             self._bar.show(trainer.batch, f"loss {trainer.look():.4f}" if self._bar.is_live else "")
 
+    def on_validation_end(self, trainer: Trainer, scalars: Scalars) -> None:
+        """Show the results of a validation that does not go with the epochs."""
+        if trainer.validate_every is not None:
+            last = "" if trainer.max_steps is None else str(trainer.first_step + trainer.max_steps)
+            self._end()
+            print(f"step {trainer.step:{len(last)}}{last and f'/{last}'}  {_text(scalars)}", flush=True)
+            self._begin(trainer)
+
     def on_epoch_end(self, trainer: Trainer, scalars: Scalars) -> None:
         """Show the results of the epoch."""
-        hidden = ("epoch", "step", "seconds")
-        text = "  ".join(f"{name} {value:.4f}" for name, value in scalars.items() if name not in hidden)
         self._end()
-        print(f"{self._label}  {text}  {scalars['seconds']:.1f} s", flush=True)
+        print(f"{self._label}  {_text(scalars)}  {scalars['seconds']:.1f} s", flush=True)
 
     def on_fit_end(self, trainer: Trainer) -> None:
         """Say why training ended early."""
@@ -73,6 +87,11 @@ class ProgressBar(Callback):
         if self._bar is not None:
             self._bar.end()
             self._bar = None
+
+
+def _text(scalars: Scalars) -> str:
+    hidden = ("epoch", "step", "batch", "seconds")
+    return "  ".join(f"{name} {value:.4f}" for name, value in scalars.items() if name not in hidden)
 
 
 def _possible_style() -> str:

@@ -26,6 +26,8 @@ from plait.train.progress import ProgressBar
 from plait.train.steps import Steps
 from plait.train.tracking import Metrics
 
+_COUNTS = ("step", "epoch", "batch", "first_step", "first_epoch")
+
 
 class Trainer:
     """Trains, evaluates and applies a model.
@@ -90,9 +92,12 @@ class Trainer:
             model, optimizer, loss, step, clip_norm, accumulate, amp, ema, bool(self.metrics), is_compiled=jit
         )  # fmt: skip
         self.history = History()
-        self.step = self.epoch = self.batch = self.first_epoch = 0
+        self.step = self.epoch = self.batch = self.first_step = self.first_epoch = 0
         self.batches: Any = ()
+        self.epochs: int | None = None
         self.steps_per_epoch: int | None = None
+        self.max_steps: int | None = None
+        self.validate_every: int | None = None
         self.log_every = 10
         self.stop_reason: str | None = None
         self.is_between_steps = True
@@ -101,15 +106,17 @@ class Trainer:
         self._waiting: list[Any] = []
         self._total, self._count = 0.0, 0
         self._sizes: list[int] = []
+        self._validation: tuple[Any, int] = (None, 32)
         self._validation_metrics = self.metrics.fresh()
         self._is_restored = False
 
     # training
 
     def fit(
-        self, data: Any, epochs: int = 1, *, validation: Any = None, batch_size: int = 32, shuffle: bool = True,
-        callbacks: Sequence[Callback] = (), progress: bool | Callback = True, log_every: int = 10,
-        steps_per_epoch: int | None = None,
+        self, data: Any, epochs: int | None = None, *, validation: Any = None, batch_size: int = 32,
+        shuffle: bool = True, callbacks: Sequence[Callback] = (), progress: bool | Callback = True,
+        log_every: int = 10, steps_per_epoch: int | None = None, max_steps: int | None = None,
+        validate_every: int | None = None,
     ) -> History:  # fmt: skip
         """Train the model.
 
@@ -118,14 +125,19 @@ class Trainer:
         Args:
             data: a `DataLoader`, any iterable of batches, or arrays (x, y). Loaders with `set_epoch` are told which
                 epoch begins.
-            epochs: how many passes over the data; a call that continues from a checkpoint counts those before it.
-            validation: data that is evaluated after each epoch.
+            epochs: how many passes over the data, by default one, or with `max_steps` as many as that takes; a call
+                that continues from a checkpoint counts those before it.
+            validation: data that is evaluated after each epoch, or by `validate_every`. It changes nothing in training:
+                the default generator is left as it was.
             batch_size: of arrays.
             shuffle: whether arrays are shuffled in each epoch.
             callbacks: what else happens; called in this order. Loggers are callbacks.
             progress: whether progress is shown, or a callback that does it.
             log_every: after how many steps losses are looked at and logged.
             steps_per_epoch: ends epochs after so many batches, for data without an end.
+            max_steps: ends training after so many steps of the optimizer, also within an epoch; counted as epochs are.
+            validate_every: after how many steps of the optimizer `validation` is evaluated, in place of after each
+                epoch; and once more in the end. Early stopping and checkpoints then follow these validations.
 
         Returns:
             The history of all epochs of this trainer.
@@ -134,23 +146,29 @@ class Trainer:
             ArgumentError: there is no optimizer, an option is out of range, or the data is empty.
             ArgumentTypeError: the data is none.
         """
-        self._check_fit(epochs, log_every)
+        given = {"epochs": epochs, "log_every": log_every, "max_steps": max_steps, "validate_every": validate_every}
+        self._check_fit(given, validation)
         self.batches = batches_of(data, batch_size, shuffle, self.seed or 0)
         self.steps_per_epoch, self.log_every, self.stop_reason = steps_per_epoch, log_every, None
+        self.max_steps, self.validate_every = max_steps, validate_every
+        self._validation = validation, batch_size
         bar = [progress] if isinstance(progress, Callback) else [ProgressBar()] if progress else []
         self._callbacks = [*sorted(callbacks, key=lambda c: getattr(c, "is_logger", False)), *bar]
         if self.step == 0 and self.seed is not None:
             manual_seed(self.seed)
-        self.first_epoch, self.batch, self._is_restored = self.epoch, 0, False
-        self.epochs, self._callback_states = epochs, ()
+        self.first_epoch, self.first_step, self.batch, self._is_restored = self.epoch, self.step, 0, False
+        self.epochs = 1 if epochs is None and max_steps is None else epochs
+        self._callback_states = ()
         self.is_between_steps = True
         with self._interruptible():
             try:
                 self._call("on_fit_start")
                 for callback, state in zip(self._callbacks, self._callback_states, strict=False):
                     callback.load_state_dict(state)
-                while self.epoch < self.first_epoch + epochs and self.stop_reason is None:
-                    self._train_epoch(validation, batch_size)
+                if self._is_restored and not self._is_over:
+                    self._forget_extra_validations()
+                while not self._is_over:
+                    self._train_epoch()
             except BaseException:
                 self.is_between_steps = False
                 raise
@@ -165,19 +183,32 @@ class Trainer:
         if self.stop_reason is None:
             self.stop_reason = reason
 
-    def _check_fit(self, epochs: int, log_every: int) -> None:
+    def _check_fit(self, given: Mapping[str, int | None], validation: Any) -> None:
         if self.optimizer is None:
             raise ArgumentError(message("fit needs an optimizer", fix="pass Trainer(model, optimizer, loss)"))
-        for name, value in (("epochs", epochs), ("log_every", log_every)):
-            if not isinstance(value, int) or value < 1:
+        for name, value in given.items():
+            if (value is not None or name == "log_every") and (not isinstance(value, int) or value < 1):
                 raise ArgumentError(message(f"{name} is a number", repr(value), "an int of at least 1"))
+        if given["validate_every"] is not None and validation is None:
+            text, received = "There is nothing to validate on", f"validate_every={given['validate_every']}"
+            raise ArgumentError(message(text, received, None, "pass validation="))
+
+    @property
+    def _is_over(self) -> bool:
+        """Whether training has reached its end, or was stopped."""
+        are_epochs_done = self.epochs is not None and self.epoch >= self.first_epoch + self.epochs
+        return self.stop_reason is not None or are_epochs_done or self._are_steps_done
+
+    @property
+    def _are_steps_done(self) -> bool:
+        return self.max_steps is not None and self.step >= self.first_step + self.max_steps
 
     def _call(self, hook: str, *arguments: Any) -> None:
         for callback in self._callbacks:
             getattr(callback, hook)(self, *arguments)
 
-    def _train_epoch(self, validation: Any, batch_size: int) -> None:
-        if not self._is_restored:
+    def _train_epoch(self) -> None:
+        if self.batch == 0:
             self._total, self._count = 0.0, 0
             self.metrics.reset()
         start = time.perf_counter()
@@ -186,22 +217,48 @@ class Trainer:
             self.batches.set_epoch(self.epoch)
         self._call("on_epoch_start")
         self._train_batches()
-        self._is_restored = False
         self.look()
         if self.batch == 0:
             fix = "iterators can be used once: pass a list or a DataLoader; and look at batch_size and drop_last"
             raise ArgumentError(message("The data has no batches", f"in epoch {self.epoch + 1}", "one at least", fix))
-        record = {"epoch": self.epoch + 1, "step": self.step, "loss": self._total / self._count}
+        number = self.epoch + 1
+        record = {"epoch": number, "step": self.step, "loss": self._total / self._count}
         record.update(_numbers(self.metrics.compute()))
-        is_complete = self.stop_reason is None or self.batch == epoch_length(self)
-        if validation is not None and is_complete:
-            found = self.evaluate(validation, batch_size=batch_size)
-            record.update({f"val_{name}": value for name, value in _numbers(found).items()})
+        was_cut = self.stop_reason is not None or self._are_steps_done
+        if not was_cut or self.batch == epoch_length(self):
+            self.epoch, self.batch = number, 0
+        is_last = self.stop_reason is None and self._is_over
+        if is_last or self.validate_every is None and (self.stop_reason is None or self.batch == 0):
+            found = self._validate(number)
+            record.update({} if self.validate_every else found)
         record["seconds"] = time.perf_counter() - start
-        if is_complete:
-            self.epoch, self.batch = self.epoch + 1, 0
         self.history.epochs.append(record)
         self._call("on_epoch_end", record)
+
+    def _validate(self, epoch: int) -> dict[str, float]:
+        """Evaluate the validation data, if there is any and that was not done after this step; returns its values."""
+        known = self.history.validations
+        data, batch_size = self._validation
+        if data is None or known and known[-1]["step"] == self.step:
+            return {}
+        self.look()
+        state = get_rng_state()
+        found = _numbers(self.evaluate(data, batch_size=batch_size))
+        set_rng_state(state)
+        batch = len(self.history.losses)
+        recent = self.history.losses[known[-1]["batch"] if known else 0 :]
+        record = {"epoch": epoch, "step": self.step, "batch": batch, "loss": sum(recent) / len(recent)}
+        record.update({f"val_{name}": value for name, value in found.items()})
+        known.append(record)
+        self._call("on_validation_end", record)
+        return {name: value for name, value in record.items() if name.startswith("val_")}
+
+    def _forget_extra_validations(self) -> None:
+        """Drop those that were made because training ended there, where it goes on now."""
+        every, done = self.validate_every, self.epoch
+        self.history.validations = [
+            v for v in self.history.validations if (v["epoch"] <= done if every is None else v["step"] % every == 0)
+        ]
 
     def _train_batches(self) -> None:
         """Run the steps of an epoch; losses stay tensors until `log_every` of them have come together."""
@@ -218,15 +275,15 @@ class Trainer:
             sizes.append(samples_of(batch))
             self.batch += 1
             self.is_between_steps = is_last
-            if is_last:
-                self._advance()
             if has_metrics:
                 metrics.update(outputs, targets)
+            if is_last:
+                self._advance()
             for hook in hooks:
                 hook(self)
             if self.batch % log_every == 0:
                 self._log()
-            if is_last and self.stop_reason is not None:
+            if is_last and (self.stop_reason is not None or self._are_steps_done):
                 return
         if not self.is_between_steps:  # the epoch ended before `accumulate` batches had come together
             self._set_rate()
@@ -254,6 +311,8 @@ class Trainer:
         self.step += 1
         if self.schedule is not None and not callable(self.schedule):
             self.schedule.step()
+        if self.validate_every is not None and self.step % self.validate_every == 0:
+            self._validate(self.epoch + 1)
 
     def look(self) -> float:
         """Bring the losses of the steps so far into the history; returns the mean loss of the epoch so far."""
@@ -355,7 +414,7 @@ class Trainer:
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that training depends on: of model, optimizer, schedule, generator, data and this object."""
-        own = {"step": self.step, "epoch": self.epoch, "batch": self.batch, "first_epoch": self.first_epoch}
+        own = {name: getattr(self, name) for name in _COUNTS}
         self.look()
         totals = {"total": self._total, "count": self._count}
         state = {
@@ -381,12 +440,13 @@ class Trainer:
             part.load_state_dict(state_dict[name])
         set_rng_state(state_dict["generator"])
         own = state_dict["trainer"]
-        self.step, self.epoch, self.batch = own["step"], own["epoch"], own["batch"]
-        self.first_epoch, self._total, self._count = own["first_epoch"], own["total"], own["count"]
+        for name in _COUNTS:
+            setattr(self, name, own[name])
+        self._total, self._count = own["total"], own["count"]
         self.metrics.load_state_dict(own["metrics"])
         self.history.load_state_dict(own["history"])
         self.history.epochs = [record for record in self.history.epochs if record["epoch"] <= self.epoch]
-        self._is_restored, self._callback_states = self.batch > 0, state_dict["callbacks"]
+        self._is_restored, self._callback_states = True, state_dict["callbacks"]
 
     def models(self) -> dict[str, Any]:
         """Return the model, and the averaged one if there is one, by name."""

@@ -16,13 +16,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings, strategies as st
 
 import plait
 from plait import nn, optim
 from plait.core.errors import ArgumentError, ArgumentTypeError
 from plait.data import DataLoader
 from plait.train.checkpoint import CheckpointManager
+
+pytest.importorskip("hypothesis")
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 
 class Pair(NamedTuple):

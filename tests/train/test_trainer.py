@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from typing import Any
@@ -308,6 +309,93 @@ def test_a_loader_continues_within_an_epoch(tmp_path: Any) -> None:
     assert bits(trainer.model) == bits(whole.model)
 
 
+# steps in place of epochs
+
+
+@pytest.mark.parametrize(
+    ("options", "steps", "epochs", "records"),
+    [
+        ({"max_steps": 2}, 2, 0, 1),  # within an epoch of three batches
+        ({"max_steps": 3}, 3, 1, 1),  # at its end
+        ({"max_steps": 7}, 7, 2, 3),
+        ({"max_steps": 7, "epochs": 2}, 6, 2, 2),
+        ({"max_steps": 4, "epochs": 2}, 4, 1, 2),
+        ({"max_steps": 5, "steps_per_epoch": 2}, 5, 2, 3),
+    ],
+)
+def test_max_steps_ends_training(options: dict[str, int], steps: int, epochs: int, records: int) -> None:
+    trainer, per_epoch = trainer_of(), options.get("steps_per_epoch")
+    whole = trainer_of().fit((X, Y), epochs=3, progress=False, steps_per_epoch=per_epoch).losses
+    history = trainer.fit((X, Y), progress=False, validation=(X, Y), **options)
+    assert (trainer.step, trainer.epoch, len(history), history.stop_reason) == (steps, epochs, records, None)
+    assert history.losses == whole[:steps]
+    assert len(history["val_loss"]) == records and history.validations[-1]["step"] == steps
+    trainer.fit((X, Y), max_steps=2, progress=False)
+    assert trainer.step == steps + 2, "each call counts for itself"
+
+
+def test_max_steps_counts_steps_of_the_optimizer() -> None:
+    trainer = trainer_of(accumulate=2)
+    trainer.fit((X, Y), max_steps=3, progress=False)
+    assert trainer.step == 3 and len(trainer.history.losses) == 5  # two batches, the last one alone, two batches
+
+
+def test_validation_by_steps_changes_nothing_in_training() -> None:
+    def loader() -> Any:
+        return data.DataLoader(data.TensorDataset(plait.tensor(X), plait.tensor(Y)), 32)  # draws its seed
+
+    plain = trainer_of()
+    plain.fit((X, Y), epochs=3, progress=False)
+    trainer, seen = trainer_of(metrics=[metrics.Accuracy()]), []
+    look = train.LambdaCallback(on_validation_end=lambda t, scalars: seen.append((t.step, scalars["val_accuracy"])))
+    options = {"validation": loader(), "validate_every": 4, "callbacks": [look], "progress": False}
+    history = trainer.fit((X, Y), epochs=3, **options)
+    assert history.losses == plain.history.losses and bits(trainer.model) == bits(plain.model)
+    assert [v["step"] for v in history.validations] == [step for step, _ in seen] == [4, 8, 9]
+    assert [v["epoch"] for v in history.validations] == [2, 3, 3]
+    assert history["val_accuracy"] == [accuracy for _, accuracy in seen]
+    np.testing.assert_allclose([v["loss"] for v in history.validations],
+                               [np.mean(history.losses[a:b]) for a, b in ((0, 4), (4, 8), (8, 9))])  # fmt: skip
+    assert trainer.evaluate(loader())["loss"] == history["val_loss"][-1]
+    assert [row.split()[0] for row in repr(history).splitlines()] == ["step", "4", "8", "9"]
+    assert len(history["loss"]) == 3 and "<th>step</th>" in history._repr_html_()
+
+
+def test_a_run_of_steps_that_is_made_longer_is_the_whole_run(tmp_path: Any) -> None:
+    def run(folder: str, steps: int, seed: int = 0) -> train.Trainer:
+        trainer = trainer_of(seed, metrics=[metrics.Accuracy()], schedule=optim.schedules.cosine(0.01, 11))
+        manager = train.CheckpointManager(tmp_path / folder, keep_last=1)
+        stopping = train.EarlyStopping("val_accuracy", patience=100, mode="max", restore_best=False)
+        callbacks = [stopping, train.Checkpoint(manager)]
+        validation = data.DataLoader(data.TensorDataset(plait.tensor(X), plait.tensor(Y)), 32)
+        options = {"validation": validation, "validate_every": 2, "callbacks": callbacks}
+        trainer.fit((X, Y), max_steps=steps, batch_size=16, progress=False, **options)
+        return trainer
+
+    whole = run("whole", 11)
+    assert run("parts", 3).step == 3
+    parts = run("parts", 8, seed=7)
+    assert [v["step"] for v in parts.history.validations] == [2, 4, 6, 8]
+    assert run("parts", 8, seed=7).history.validations == parts.history.validations, "there is nothing left to do"
+    parts = run("parts", 11, seed=7)
+    assert bits(parts.model) == bits(whole.model) and parts.history.losses == whole.history.losses
+    assert parts.history.validations == whole.history.validations
+    assert [v["step"] for v in parts.history.validations] == [2, 4, 6, 8, 10, 11]
+
+
+def test_early_stopping_and_checkpoints_follow_validations(tmp_path: Any) -> None:
+    manager, log = train.CheckpointManager(tmp_path / "run"), tmp_path / "log.jsonl"
+    worse = train.LambdaCallback(on_validation_end=lambda t, scalars: scalars.update(val_loss=float(t.step)))
+    stopping = train.EarlyStopping(patience=2, restore_best=False)
+    callbacks = [worse, stopping, train.Checkpoint(manager), train.JSONLLogger(log)]
+    trainer = trainer_of()
+    history = trainer.fit((X, Y), epochs=9, validation=(X, Y), validate_every=4, progress=False, callbacks=callbacks)
+    assert history.stop_reason == "val_loss has not become better than 4 for 2 validations"
+    assert trainer.step == 12 and manager.steps() == [4, 8, 12]
+    entries = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [(e["step"], e["val_loss"]) for e in entries if "val_loss" in e] == [(4, 4.0), (8, 8.0), (12, 12.0)]
+
+
 # what is shown
 
 
@@ -316,6 +404,12 @@ def test_lines_are_printed_where_there_is_no_terminal(capsys: Any) -> None:
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2
     assert lines[0].startswith("epoch 1/2  loss ") and " val_accuracy 0." in lines[1] and lines[1].endswith(" s")
+
+
+def test_validations_by_steps_have_lines_of_their_own(capsys: Any) -> None:
+    trainer_of().fit((X, Y), max_steps=10, validation=(X, Y), validate_every=5)
+    lines = [line.split("  loss")[0] for line in capsys.readouterr().out.splitlines()]
+    assert lines == ["epoch 1", "step  5/10", "epoch 2", "epoch 3", "step 10/10", "epoch 4"]
 
 
 @pytest.mark.parametrize("style", ["rich", "tqdm"])
@@ -353,6 +447,10 @@ WRONG: dict[str, tuple[Any, type[Exception], str]] = {
     "no metric": (lambda: trainer_of(metrics=["f1"]), ArgumentTypeError, "'f1' is no metric"),
     "no optimizer": (lambda: train.Trainer(LINEAR, loss=LOSS).fit((X, Y)), ArgumentError, "needs an optimizer"),
     "epochs": (lambda: trainer_of().fit((X, Y), epochs=0), ArgumentError, "epochs is a number"),
+    "max_steps": (lambda: trainer_of().fit((X, Y), max_steps=0), ArgumentError, "max_steps is a number"),
+    "validate_every": (
+        lambda: trainer_of().fit((X, Y), validate_every=5), ArgumentError, "nothing to validate on.*pass validation=",
+    ),
     "lengths": (lambda: trainer_of().fit((X, Y[:3])), ShapeError, r"lengths \[70, 3\]"),
     "no data": (lambda: trainer_of().fit(3), ArgumentTypeError, "Received: int"),
     "empty": (lambda: trainer_of().fit([]), ArgumentError, "no batches"),

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from plait.train.trainer import Trainer
 
 
+_NOT_LOGGED = ("step", "batch", "loss")
+
+
 class Logger(Callback):
     """Base class of loggers: a callback of `Trainer.fit`, or called by hand.
 
@@ -63,6 +66,12 @@ class Logger(Callback):
     def on_log(self, trainer: Trainer, scalars: Scalars) -> None:
         """Log the loss of the last steps."""
         self.log(trainer.step, scalars)
+
+    def on_validation_end(self, trainer: Trainer, scalars: Scalars) -> None:
+        """Log the results of a validation, where these do not go with the epochs."""
+        if trainer.validate_every is not None:
+            self.log(trainer.step, {name: value for name, value in scalars.items() if name not in _NOT_LOGGED})
+            self.flush()
 
     def on_epoch_end(self, trainer: Trainer, scalars: Scalars) -> None:
         """Log the results of the epoch."""
