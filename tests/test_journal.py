@@ -6,7 +6,8 @@ import os
 import subprocess
 import sys
 import threading
-import time
+from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 
@@ -14,23 +15,36 @@ import plait
 from plait.core import journal
 
 
-def test_times_of_passes_exclude_the_passes_inside() -> None:
-    with journal.compilation("f", "jit", "a.py:1", ["first call"], "stage") as record, journal.timed("fuse"):
-        time.sleep(0.01)
-        with journal.timed("llvm"):
-            time.sleep(0.02)
-    assert record.seconds["llvm"] >= 0.02 > record.seconds["fuse"] >= 0.01 > record.seconds["stage"] >= 0
-    assert record.total == pytest.approx(sum(record.seconds.values()))
+@pytest.fixture
+def wait(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Lets a number of seconds pass for the journal."""
+    clock = SimpleNamespace(now=0)
+    monkeypatch.setattr(journal, "time", SimpleNamespace(perf_counter=lambda: clock.now))
+    return lambda seconds: setattr(clock, "now", clock.now + seconds)
 
 
-def test_a_compilation_inside_another_counts_its_own_time() -> None:
+def test_times_of_passes_exclude_the_passes_inside(wait) -> None:
+    with journal.compilation("f", "jit", "a.py:1", ["first call"], "stage") as record:
+        wait(1)
+        for _ in range(2):
+            with journal.timed("fuse"):
+                wait(10)
+                with journal.timed("llvm"):
+                    wait(100)
+                wait(10)
+    assert record.seconds == {"stage": 1, "fuse": 40, "llvm": 200}
+    assert record.total == 241
+
+
+def test_a_compilation_inside_another_counts_its_own_time(wait) -> None:
     with journal.compilation("outer", "jit", "", ["first call"], "stage") as outer:
+        wait(1)
         with journal.compilation("inner", "fused", "", ["seen before"], "plan") as inner:
-            time.sleep(0.02)
+            wait(10)
             assert journal.current() is inner
         assert journal.current() is outer
     assert journal.current() is None
-    assert inner.total >= 0.02 > outer.total
+    assert (outer.seconds, inner.seconds) == ({"stage": 1}, {"plan": 10})
 
 
 def test_a_failure_is_noted_and_does_not_count() -> None:

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy import special
 
 import plait
 from plait import masked
 from plait.core.errors import ArgumentError, DTypeError, PlaitError, ShapeError
+
+special = pytest.importorskip("scipy.special")
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(4, 5))

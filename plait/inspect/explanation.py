@@ -11,7 +11,7 @@ from pathlib import Path
 from plait.core import journal
 from plait.core.journal import Compilation
 from plait.inspect.kernels import KernelReport, kernel_reports
-from plait.inspect.tables import count, duration, flops, place, places, size, table
+from plait.inspect.tables import count, duration, place, places, size, table
 from plait.inspect.viewer import page
 from plait.runtime.launch import Executable
 
@@ -88,7 +88,7 @@ class Version:
             f"{r.origins['memory']} known",
             f"  memory   {size(r.arena_bytes)} temporaries, {size(r.input_bytes)} inputs, {size(r.output_bytes)} "
             f"outputs, {r.donated} of them in the memory of inputs",
-            f"  a call   {flops(r.flops or 0)}, {size(r.bytes_moved or 0)} moved{intensity}",
+            f"  a call   {count(r.flops or 0, 'FLOP')}, {size(r.bytes_moved or 0)} moved{intensity}",
             *["    " + line for line in table(head, rows, 3).splitlines()],
             *more,
         ]

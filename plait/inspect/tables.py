@@ -5,27 +5,26 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-
-def count(number: float) -> str:
-    """Return a number with three digits or so and its prefix, e.g. 1.25 M."""
-    for factor, unit in ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")):
-        if number >= factor:
-            return f"{number / factor:.3g}{unit}"
-    return f"{number:.3g}"
+_WIDEST = 44
 
 
-def flops(number: float) -> str:
-    """Return a number of floating-point operations, e.g. 1.25 MFLOP."""
-    text = count(number)
-    return f"{text}FLOP" if text[-1].isalpha() else f"{text} FLOP"
+def count(number: float, unit: str = "") -> str:
+    """Return a number with three digits, its prefix and unit, e.g. 1.25 MFLOP."""
+    return _scaled(number, 1000, [prefix + unit for prefix in ("", "k", "M", "G", "T")])
 
 
 def size(nbytes: float) -> str:
     """Return a number of bytes with its unit, e.g. 1.5 KiB."""
-    for shift, unit in ((40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")):
-        if nbytes >= 1 << shift:
-            return f"{nbytes / (1 << shift):.3g} {unit}"
-    return f"{nbytes:.0f} B"
+    return _scaled(nbytes, 1024, ["B", "KiB", "MiB", "GiB", "TiB"])
+
+
+def _scaled(number: float, base: int, units: Sequence[str]) -> str:
+    for unit in units:
+        if number < base - 0.5 or unit == units[-1]:
+            break
+        number /= base
+    text = f"{number:.3g}" if number < 100 else f"{number:.0f}"
+    return f"{text} {unit}".rstrip()
 
 
 def duration(seconds: float) -> str:
@@ -53,9 +52,23 @@ def places(sources: Sequence[str], most: int = 4) -> str:
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> str:
     """Return rows as aligned text; the first `left` columns are aligned to the left."""
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    return "\n".join(_aligned([head, *rows], left))
+
+
+def ruled(rows: Sequence[Sequence[str]], left: int) -> list[str]:
+    """Return rows as aligned lines, long cells cut short, with a rule below the first."""
+    head, *lines = _aligned([[_short(cell) for cell in row] for row in rows], left)
+    return [head, "-" * max(map(len, [head, *lines])), *lines]
+
+
+def _aligned(rows: Sequence[Sequence[str]], left: int) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
-    for row in [head, *rows]:
+    for row in rows:
         cells = [c.ljust(w) if k < left else c.rjust(w) for k, (c, w) in enumerate(zip(row, widths, strict=True))]
         lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
+    return lines
+
+
+def _short(cell: str) -> str:
+    return cell if len(cell) <= _WIDEST else cell[: _WIDEST - 1] + "…"

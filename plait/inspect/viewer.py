@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from plait.compiler.pipeline import Value
 from plait.core.graph import CONSTANT, Node
 from plait.inspect.kernels import KernelReport
-from plait.inspect.tables import count, duration, flops, place, size
+from plait.inspect.tables import count, duration, place, size
 
 if TYPE_CHECKING:
     from plait.inspect.explanation import Version
@@ -118,7 +118,7 @@ def _memory(version: Version) -> str:
         f"<p>{r.kernels} kernels: {r.origins['compiled']} compiled by LLVM, {r.origins['disk']} from disk, "
         f"{r.origins['memory']} known. Memory: {size(r.arena_bytes)} temporaries, {size(r.input_bytes)} inputs, "
         f"{size(r.output_bytes)} outputs, {r.donated} of them in the memory of inputs. A call: "
-        f"{flops(r.flops or 0)}, {size(r.bytes_moved or 0)} moved.</p>"
+        f"{count(r.flops or 0, 'FLOP')}, {size(r.bytes_moved or 0)} moved.</p>"
     )
 
 

@@ -10,6 +10,7 @@ from plait.core import tree
 from plait.core.errors import ArgumentTypeError, message
 from plait.core.graph import Graph, Node, placeholder, toposort
 from plait.core.primitive import Waived
+from plait.inspect.tables import count, ruled, size
 from plait.nn.module import Module
 from plait.nn.parameter import Uninitialized
 from plait.tensor import lazy
@@ -48,16 +49,13 @@ class Summary:
     result_bytes: int
 
     def __repr__(self) -> str:
-        cells = [_COLUMNS, *map(_cells, self.rows)]
-        widths = [max(len(row[k]) for row in cells) for k in range(len(_COLUMNS))]
-        lines = ["  ".join(_aligned(row[k], widths[k], k) for k in range(len(_COLUMNS))) for row in cells]
-        rule = "-" * len(lines[0])
-        memory = f"{_bytes(self.parameter_bytes)} parameters, {_bytes(self.buffer_bytes)} buffers, "
+        lines = ruled([_COLUMNS, *map(_cells, self.rows)], left=2)
+        memory = f"{size(self.parameter_bytes)} parameters, {size(self.buffer_bytes)} buffers, "
         return "\n".join([
-            lines[0].rstrip(), rule, *[line.rstrip() for line in lines[1:]], rule,
+            *lines, lines[1],
             f"parameters  {self.parameters:,} ({self.trained:,} trained)",
-            f"FLOPs       {_short(self.flops)} forward",
-            f"memory      {memory}{_bytes(self.result_bytes)} results of layers",
+            f"FLOPs       {count(self.flops)} forward",
+            f"memory      {memory}{size(self.result_bytes)} results of layers",
         ])  # fmt: skip
 
 
@@ -65,26 +63,7 @@ def _cells(row: Row) -> tuple[str, ...]:
     depth = row.name.count(".") + 1 if row.name else 0
     name = f"{row.name.rpartition('.')[2]}: {row.kind}" if row.name else row.kind
     shapes = " ".join(str(list(shape)) for shape in row.shapes)
-    return "  " * depth + name, shapes or "-", f"{row.parameters:,}", _short(row.flops), _bytes(row.nbytes)
-
-
-def _aligned(text: str, width: int, column: int) -> str:
-    return text.ljust(width) if column < 2 else text.rjust(width)
-
-
-def _short(number: float) -> str:
-    """Return a number of three digits or so, e.g. 1.25 M."""
-    for factor, unit in ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")):
-        if number >= factor:
-            return f"{number / factor:.4g}{unit}"
-    return f"{number:.4g}"
-
-
-def _bytes(number: int) -> str:
-    for shift, unit in ((30, "GiB"), (20, "MiB"), (10, "KiB")):
-        if number >> shift:
-            return f"{number / (1 << shift):.4g} {unit}"
-    return f"{number} B"
+    return "  " * depth + name, shapes or "-", f"{row.parameters:,}", count(row.flops), size(row.nbytes)
 
 
 def _flops(nodes: Iterable[Node]) -> float:
@@ -162,13 +141,13 @@ def summary(model: Module, *example_inputs: Any, **options: Any) -> Summary:
     Example:
         >>> model = plait.nn.Sequential(plait.nn.Linear(8, 16), plait.nn.ReLU(), plait.nn.Linear(16, 2))
         >>> plait.nn.summary(model, plait.zeros(4, 8))
-        layer        result   parameters    FLOPs  memory
-        -------------------------------------------------
-        Sequential   [4, 2]          178   1.48 k    32 B
-          0: Linear  [4, 16]         144  1.088 k   256 B
-          1: ReLU    [4, 16]           0      128   256 B
-          2: Linear  [4, 2]           34      264    32 B
-        -------------------------------------------------
+        layer        result   parameters   FLOPs  memory
+        ------------------------------------------------
+        Sequential   [4, 2]          178  1.48 k    32 B
+          0: Linear  [4, 16]         144  1.09 k   256 B
+          1: ReLU    [4, 16]           0     128   256 B
+          2: Linear  [4, 2]           34     264    32 B
+        ------------------------------------------------
         parameters  178 (178 trained)
         FLOPs       1.48 k forward
         memory      712 B parameters, 0 B buffers, 544 B results of layers

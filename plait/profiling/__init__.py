@@ -3,7 +3,7 @@
 - `logs`: the native log of when kernels ran, and the collector that keeps logs while somebody profiles;
 - `steps`, `moments`: what the steps and the memory of a program are, in the user's terms;
 - `machine`: the peaks that times are compared with;
-- `session`, `report`, `trace`, `board`, `tables`: the results, as data, for trace viewers, for TensorBoard, as text.
+- `session`, `report`, `trace`, `board`: the results, as data, for trace viewers, for TensorBoard, as text.
 """
 
 from __future__ import annotations

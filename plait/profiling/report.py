@@ -8,10 +8,10 @@ from typing import Any
 
 from plait.core import tree
 from plait.core.errors import check_function
+from plait.inspect.tables import count, ruled
 from plait.nn.module import Module
 from plait.profiling.moments import Holder, worst_moment
 from plait.profiling.steps import Origin
-from plait.profiling.tables import amount, table
 from plait.tensor.jit import Jitted, jit
 from plait.tensor.names import Names
 from plait.tensor.tensor import Parameter, Tensor, node_of
@@ -46,12 +46,12 @@ class MemoryReport:
         return sorted([*self.inputs, *self.outputs, *self.temporaries], key=lambda h: -h.nbytes)[:_SHOWN]
 
     def __repr__(self) -> str:
-        parts = f"{amount(self.input_bytes)}B inputs and state, {amount(self.output_bytes)}B results"
+        parts = f"{count(self.input_bytes, 'B')} inputs and state, {count(self.output_bytes, 'B')} results"
         rows = [("held by", "", "module", "line", "bytes")]
         for h in self.largest:
             rows.append((h.kind, f"{h.name} {h.shape}".strip(), h.origin.place, h.origin.short_line, f"{h.nbytes:,}"))
-        head = f"peak {amount(self.peak_bytes)}B: {parts}, {amount(self.arena_bytes)}B temporaries"
-        return "\n".join([head, "", *table(rows, left=4)])
+        head = f"peak {count(self.peak_bytes, 'B')}: {parts}, {count(self.arena_bytes, 'B')} temporaries"
+        return "\n".join([head, "", *ruled(rows, left=4)])
 
 
 def memory_report(function: Callable[..., Any], *args: Any, **kwargs: Any) -> MemoryReport:

@@ -15,12 +15,12 @@ import numpy as np
 from plait.compiler.pipeline import HostCall, Launch
 from plait.core import journal
 from plait.core.errors import ArgumentError, message
+from plait.inspect.tables import count, ruled
 from plait.profiling import board, trace
 from plait.profiling.logs import Clock, Log, Mark, Run, Words, collector
 from plait.profiling.machine import machine
 from plait.profiling.moments import Holder, worst_moment
 from plait.profiling.steps import Origin, Work, origin_of, work_of
-from plait.profiling.tables import amount, table
 from plait.runtime.host import thread_count
 
 _SHOWN = 20
@@ -214,7 +214,7 @@ class Profile:
             ("Python", self.python_seconds),
         ):
             parts.append(f"{name} {seconds / self.seconds:.0%}")
-        rates = f"{amount(best.flops)}FLOP/s (float32), {amount(best.bandwidths[-1][1])}B/s from memory"
+        rates = f"{count(best.flops, 'FLOP/s')} (float32), {count(best.bandwidths[-1][1], 'B/s')} from memory"
         return [
             f"{self.seconds * 1e3:.2f} ms, {len(self.programs)} programs: {', '.join(parts)}",
             f"peak of this machine with {thread_count()} threads: {rates}",
@@ -223,20 +223,20 @@ class Profile:
     def _kernel_lines(self) -> list[str]:
         rows = [("kernel", "module", "line", "calls", "ms", "share", "FLOP/s", "B/s", "of floor")]
         for k in self.kernels[:_SHOWN]:
-            rates = amount(k.flops_per_second), amount(k.bytes_per_second)
+            rates = count(k.flops_per_second), count(k.bytes_per_second)
             share = f"{k.seconds / self.seconds:.1%}"
             where = k.origin.place, k.origin.short_line
             ms = f"{k.seconds * 1e3:.3f}"
             rows.append((k.name, *where, str(k.calls), ms, share, *rates, f"{k.floor_fraction:.0%}"))
         rest = len(self.kernels) - _SHOWN
-        return [*table(rows, left=3), *([f"… and {rest} more, see .kernels"] if rest > 0 else [])]
+        return [*ruled(rows, left=3), *([f"… and {rest} more, see .kernels"] if rest > 0 else [])]
 
     def _memory_lines(self) -> list[str]:
         memory = self.memory
-        rows = [(f"peak memory {amount(memory.peak_bytes)}B, held by", "module", "line", "bytes")]
+        rows = [(f"peak memory {count(memory.peak_bytes, 'B')}, held by", "module", "line", "bytes")]
         for h in memory.holders[:10]:
-            rows.append((f"{h.kind} {h.name}".strip(), h.origin.place, h.origin.short_line, f"{amount(h.nbytes)}B"))
-        return table(rows, left=3)
+            rows.append((f"{h.kind} {h.name}".strip(), h.origin.place, h.origin.short_line, count(h.nbytes, "B")))
+        return ruled(rows, left=3)
 
     def save_trace(self, path: str | os.PathLike[str]) -> None:
         """Write a trace that https://ui.perfetto.dev and chrome://tracing show: a row for each thread, and memory.

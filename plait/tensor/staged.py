@@ -285,12 +285,16 @@ class Staged:
         """Make the new state visible: written cells share their memory already; gradients get their handles."""
         for t in self.viewed:
             t._version += 1
+        if self.kept_gradients:  # what was a gradient of another parameter is that which this one had before the call
+            gradients = [self.current(g) for _, g in self.kept_gradients]
+            for (t, _), g in zip(self.kept_gradients, gradients, strict=True):
+                if t._grad is not g:
+                    t._grad = g
+                    lazy.state.changed()
         if self.is_visible:
             return
         for t in self.cleared:
             t._grad = None
-        for t, g in self.kept_gradients:
-            t._grad = g
         for t, buffer in zip(self.fresh, self.gradient_buffers, strict=True):
             handle = self.gradient_handles.get(t)
             if handle is None or handle._node.value is not buffer:

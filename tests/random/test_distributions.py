@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy import stats
 
 import plait
 from plait import random
+
+stats = pytest.importorskip("scipy.stats")
 
 KEY = random.key(11)
 COUNT = (4000,)

@@ -101,6 +101,7 @@ def test_only_the_user_reads_and_writes_what_is_kept(tmp_path: Path) -> None:
         ObjectCache(tmp_path / "cache", "target").put("key", b"code")
     finally:
         os.umask(before)
+    assert entry(tmp_path / "cache").read_bytes()
     for path in (tmp_path / "cache").rglob("*"):
         if path.name != "cleaned":
             assert not path.stat().st_mode & 0o077

@@ -158,7 +158,7 @@ def reversed_loop(x):
     return total
 
 
-@program(N, grad=False, looks=True)
+@program(N, looks=True)
 def range_of_tensor(n):
     return [k * 2 for k in range(n[0])]
 
@@ -521,7 +521,7 @@ def write_then_caught_exception():
     return f, [total]
 
 
-@stateful(X, looks=True, grad=False)
+@stateful(X, looks=True)
 def early_return_leaves_state():
     total = plait.tensor(0.0, dtype="float64")
 

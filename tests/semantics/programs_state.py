@@ -247,7 +247,7 @@ def moving_average():
     return f, [mean, count]
 
 
-@stateful(X, grad=False)
+@stateful(X)
 def counter_gives_a_schedule():
     step = plait.tensor(0)
 
@@ -278,7 +278,7 @@ def requires_grad_inside():
     return f, []
 
 
-@stateful(X, grad=False)
+@stateful(X)
 def swapped_values():
     a, b = plait.Parameter([1.0]), plait.Parameter([2.0])
 
@@ -342,7 +342,7 @@ def fori_loop_inside(x):
     return plait.fori_loop(0, 3, lambda k, c: c * 1.5 + k, x)
 
 
-@program(X, grad=False)
+@program(X)
 def while_loop_inside(x):
     return plait.while_loop(lambda c: c.sum() < 50, lambda c: c * 2 + 1, x)
 
@@ -417,7 +417,7 @@ def writes_inside_scan():
     return f, [total, count]
 
 
-@stateful(X, grad=False)
+@stateful(X)
 def draws_inside_scan():
     def f(x):
         return plait.scan(lambda carry, v: (carry, v + plait.rand(2)), plait.tensor(0.0), x)[1]
@@ -443,7 +443,7 @@ def writes_inside_cond():
     return f, [taken]
 
 
-@stateful(X, grad=False)
+@stateful(X)
 def writes_inside_while():
     count = plait.tensor(0)
 
@@ -507,3 +507,58 @@ def module_made_inside():
             return x * self.n
 
     return lambda x: Scale(3)(x), []
+
+
+# what a version does to gradients and to views, beside its results
+
+
+def parameters_with_gradients():
+    a, b = (plait.tensor(v, dtype="float64", requires_grad=True) for v in ([1.0, 2.0], [3.0, 4.0]))
+    (a * b).sum().backward()
+    return a, b
+
+
+@stateful(X)
+def gradient_from_before_is_cleared():
+    a, b = parameters_with_gradients()
+
+    def f(x):
+        a.grad = None
+        return x * 2
+
+    return f, [a, b]
+
+
+@stateful(X)
+def gradients_are_swapped():
+    a, b = parameters_with_gradients()
+
+    def f(x):
+        a.grad, b.grad = b.grad, a.grad
+        return x * 2
+
+    return f, [a, b]
+
+
+@stateful(X, grad=False)
+def view_of_state_beside_a_parameter():
+    table, weight = plait.zeros(3, dtype="float64"), plait.tensor([2.0], dtype="float64", requires_grad=True)
+    part = table[1:]
+
+    def f(x):
+        table.add_(x.detach())
+        return (x * weight).sum()
+
+    return f, [table, part, weight]
+
+
+@stateful(X, raises=ValueError)
+def raise_after_write_and_view():
+    table = plait.zeros(3, dtype="float64")
+    part = table[1:]
+
+    def f(x):
+        table.add_(x)
+        raise ValueError(part.sum().shape)
+
+    return f, [table, part]

@@ -159,14 +159,14 @@ def raise_write_to_expanded(m):
     m[:, :1].expand(2, 3).add_(1)
 
 
-@program(X, grad=False, vmap=False)
+@program(X)
 def argument_is_written(x):
     x += 1
     x[0] = 5
     return x * 2
 
 
-@program(X, X, grad=False, vmap=False)
+@program(X, X)
 def same_argument_twice(x, y):
     x += 1
     return y * 2, x is y
@@ -209,7 +209,7 @@ def returns_base_and_view(m):
     return n, n[1]
 
 
-@stateful(grad=False)
+@stateful()
 def returns_state():
     total = plait.zeros(2)
 
@@ -220,7 +220,7 @@ def returns_state():
     return f, [total]
 
 
-@stateful(X, grad=False)
+@stateful(X)
 def returns_view_of_state():
     table = plait.zeros(2, 3, dtype="float64")
 
@@ -332,7 +332,7 @@ def augmented_operators(x, y):
     return a
 
 
-@program(N, grad=False)
+@program(N)
 def integer_operators(n):
     a = n * 1
     a //= 2
@@ -391,17 +391,17 @@ def weak_numbers(x, n, f):
     return x * n + f, n * x, f - x, n / (x + 10), 2**x, x**n, x // n, x % n
 
 
-@program(spec(1, 2, dtype="int64"), grad=False)
+@program(spec(1, 2, dtype="int64"))
 def weak_numbers_and_integers(n):
     return (n * 2).dtype.name, (n * 2.0).dtype.name, (n / 2).dtype.name, (n > 1).dtype.name, n * 2.5
 
 
-@program(spec(1, 0, dtype="bool"), grad=False)
+@program(spec(1, 0, dtype="bool"))
 def booleans(b):
     return ~b, b & True, b | b, b ^ True, b * 2, b.sum(), b.any(), b.all()
 
 
-@program(spec(1.0, 2.0, dtype="float32"), grad=False)
+@program(spec(1.0, 2.0, dtype="float32"))
 def dtypes(x):
     return x.to("float64"), x.int(), x.bool(), x.half().dtype.name, x.double() + x, (x * 2).dtype.name
 
@@ -411,7 +411,7 @@ def float_of_tensor(x):
     return float(x) * 2, x * float(x)
 
 
-@program(S, grad=False, looks=True)
+@program(S, looks=True)
 def int_of_tensor(x):
     return int(x), round(float(x), 1), bool(x), x.item(), math.floor(x)
 
@@ -451,7 +451,7 @@ def selection_by_mask(x):
     return x[x > 0], x[x > 100].shape
 
 
-@program(X, grad=False, looks=True)
+@program(X, looks=True)
 def argmax_as_index(x):
     return ["a", "b", "c"][int(x.argmax())], int(x.argmax())
 
@@ -496,7 +496,7 @@ def extreme_numbers(x, large, infinite, zero):
     return x * large, x - infinite, x * 0 + zero
 
 
-@program(X, 2 + 1j, grad=False)
+@program(X, 2 + 1j)
 def complex_number(x, z):
     return x * z, (x * z).real, (x + 1j).imag
 

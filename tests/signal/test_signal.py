@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.signal import windows as reference
 
 import plait
 from plait.core.errors import ArgumentError, ArgumentTypeError, DTypeError, PlaitError, ShapeError
 
+reference = pytest.importorskip("scipy.signal.windows")
 windows = plait.signal.windows
 WINDOWS: list[tuple[str, dict[str, Any], Callable[..., Any]]] = [
     ("bartlett", {}, reference.bartlett), ("blackman", {}, reference.blackman), ("cosine", {}, reference.cosine),

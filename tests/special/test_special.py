@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import scipy.special as scipy
 
 import plait
 from plait import special
 from plait.core.errors import ArgumentError, DTypeError, GradientError
+
+scipy = pytest.importorskip("scipy.special")
 
 # name here, reference, range; the reference of a polynomial takes its degree first
 UNARY = {

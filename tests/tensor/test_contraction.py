@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.spatial.distance import cdist
 
 import plait
 from plait.core.errors import ArgumentError, DTypeError, PlaitError, ShapeError
 from plait.tensor.paths import contraction_path
+
+cdist = pytest.importorskip("scipy.spatial.distance").cdist
 
 RANDOM = np.random.default_rng(0)
 

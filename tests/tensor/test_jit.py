@@ -171,7 +171,7 @@ def test_arguments_that_share_memory() -> None:
         assert f(state[1:], state).tolist() == [0, 2 * k, 2 * k]
         assert g(state[:1]).tolist() == [2]
         state.sub_(1.0)
-    assert f(plait.zeros(3), plait.ones(3)).tolist() == [2, 2, 2]
+    assert f(plait.zeros(3), plait.ones(3) * 5).tolist() == [10, 10, 10]
 
 
 def test_gradients_flow_through_a_compiled_function() -> None:
@@ -181,6 +181,40 @@ def test_gradients_flow_through_a_compiled_function() -> None:
     assert w.grad.tolist() == [2.0]
     assert plait.grad(f)(plait.tensor([2.0])).tolist() == [3.0]
     assert plait.vmap(f)(plait.tensor([[2.0], [4.0]])).tolist() == [6.0, 12.0]
+
+
+def test_models_are_passed_as_they_are() -> None:
+    model, seen = plait.nn.Sequential(plait.nn.Linear(2, 2), plait.nn.BatchNorm1d(2)), []
+
+    @plait.jit
+    def f(m: plait.nn.Module, x: plait.Tensor) -> plait.Tensor:
+        seen.append(m)
+        return m(x).detach()
+
+    for k in range(1, 4):
+        f(model, plait.ones(3, 2))
+        assert model[1].num_batches_tracked.item() == k
+    assert seen == [model]
+
+
+def test_two_functions_add_to_one_gradient() -> None:
+    w = plait.Parameter([1.0])
+
+    @plait.jit
+    def begin(x: plait.Tensor) -> None:
+        w.grad = None
+        (w * x).sum().backward()
+
+    @plait.jit
+    def add(x: plait.Tensor) -> None:
+        (w * x).sum().backward()
+
+    x = plait.ones(1)
+    for rounds in (1, 3, 0, 2):
+        begin(x)
+        for k in range(rounds):
+            add(x * 10)
+            assert w.grad is not None and w.grad.tolist() == [1 + 10 * (k + 1)]
 
 
 def test_looking_at_a_value_says_what_to_do() -> None:

@@ -84,10 +84,10 @@ def test_forward_and_backward(case: Any, compiled: bool) -> None:
         before = kernels()
         found.append((x, [y.detach().numpy() for y in plait.tree.leaves(call(x))]))
         made.append(kernels() - before)
-    assert made[4:] == [0, 0], made
+    assert not any(made[3 if compiled else 4 :]), made
     for x, got in found:
         for g, w in zip(got, plait.tree.leaves(plait.jit(loss)(x)), strict=True):
-            np.testing.assert_allclose(g, w.detach().numpy(), rtol=2e-4, atol=2e-5)
+            np.testing.assert_allclose(g, w.detach().numpy(), rtol=1e-5, atol=1e-6)
 
 
 def test_two_axes_become_symbolic_one_after_the_other() -> None:
@@ -171,7 +171,7 @@ def test_products_with_any_number_of_rows(inner: int, columns: int) -> None:
         x, y = x[:, :inner], y[:, :columns]
         want = np.maximum(x @ w.numpy(), 0) + 1, y @ w.numpy().T, x.T @ y
         for g, e in zip(f(plait.tensor(x), plait.tensor(y)), want, strict=True):
-            np.testing.assert_allclose(g.numpy(), e, rtol=1e-4, atol=1e-3)
+            np.testing.assert_allclose(g.numpy(), e, rtol=1e-5, atol=1e-4)
 
 
 def test_declared_sizes_are_compiled_once_and_checked() -> None:

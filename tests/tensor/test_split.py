@@ -90,7 +90,7 @@ def test_an_exception_undoes_what_was_written() -> None:
     optimizer = plait.optim.SGD(model.parameters(), lr=0.1)
     count = plait.tensor(0)
 
-    def step(x: plait.Tensor, limit: float) -> plait.Tensor:
+    def step(x: plait.Tensor, limit: plait.Tensor) -> plait.Tensor:
         count.add_(1)
         loss = model(x).square().sum()
         optimizer.zero_grad()
@@ -101,11 +101,14 @@ def test_an_exception_undoes_what_was_written() -> None:
         return loss
 
     call, x = quiet(step), plait.ones(3, 2)
-    call(x, 1e9)
+    with pytest.raises(ValueError, match="diverged"):
+        call(x, plait.tensor(0.0))  # the first call is undone as well
+    assert count.item() == 0 and model.weight.grad is None
+    call(x, plait.tensor(1e9))
     for _ in range(2):
         before = [p.tolist() for p in model.parameters()] + [p.grad.tolist() for p in model.parameters()]
         with pytest.raises(ValueError, match="diverged"):
-            call(x, 0.0)
+            call(x, plait.tensor(0.0))
         assert [p.tolist() for p in model.parameters()] + [p.grad.tolist() for p in model.parameters()] == before
         assert count.item() == 1
 
@@ -189,6 +192,16 @@ def test_under_other_transforms() -> None:
         plait.jit(plait.vmap(f))(plait.ones(2))  # the examples differ: no value to look at
     with pytest.raises(AbstractValueError, match=r"not known.*plait\.where or plait\.cond"):
         plait.jit(f, strict=True)(plait.tensor(1.0))
+
+
+def test_what_was_recorded_before_a_look_has_a_value_after_it() -> None:
+    def f(x: plait.Tensor) -> plait.Tensor:
+        y = x * 2
+        return plait.grad(lambda v: (v * y).sum())(y) if x.sum() > 0 else x
+
+    for _ in range(2):
+        found = quiet(f)(plait.ones(2))
+        assert repr(found) == "tensor([2., 2.])" and found.tolist() == [2, 2]
 
 
 def test_an_inner_function_is_still_one_program() -> None:

@@ -41,7 +41,7 @@ def test_new_structures_of_known_nodes_need_no_program(monkeypatch: pytest.Monke
     for seed in range(100, 110):
         got = program(seed, x, y).numpy()
         count = len(made)
-        np.testing.assert_allclose(got, want(seed, x, y).numpy(), rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(got, want(seed, x, y).numpy(), rtol=1e-5, atol=1e-5)
         del made[count:]
     assert len(made) <= 3  # a node that no seed had before, at most
 
@@ -69,4 +69,4 @@ def test_several_results_and_gradients() -> None:
 
         run(h, v).backward()
         want = plait.jit(plait.grad(lambda w, x=x, run=run: run(x, w)), strict=True)(w.detach())
-        np.testing.assert_allclose(v.grad.numpy(), want.numpy(), rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(v.grad.numpy(), want.numpy(), rtol=1e-5, atol=1e-6)

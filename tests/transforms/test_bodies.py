@@ -122,24 +122,27 @@ def test_batched_scan() -> None:
 # cond
 
 
-@pytest.mark.parametrize("flag", [True, False])
+@pytest.mark.parametrize(
+    ("choose", "count"), [(lambda k, some, x: plait.cond(k == 1, some[1], some[0], x), 2), (plait.switch, 4)]
+)
 @pytest.mark.parametrize("compiled", [False, True])
-def test_only_the_chosen_branch_runs(flag: bool, compiled: bool) -> None:
+def test_only_the_chosen_branch_runs(choose: Any, count: int, compiled: bool) -> None:
     ran = []
 
-    def note(name: str) -> Any:
+    def branch(k: int) -> Any:
         def call(x: Array) -> Array:
-            ran.append(name)
+            ran.append(k)
             return x
 
         return lambda x: plait.pure_callback(call, plait.tensor(0.0), x)
 
-    def run(p: Any, x: Any) -> Any:
-        return plait.cond(p, note("true"), note("false"), x)
+    def run(k: Any, x: Any) -> Any:
+        return choose(k, [branch(k) for k in range(count)], x)
 
     run = plait.jit(run) if compiled else run
-    assert run(plait.tensor(flag), plait.tensor(2.0)).item() == 2.0
-    assert ran == ["true" if flag else "false"]
+    for k in range(count):
+        assert run(plait.tensor(k), plait.tensor(2.0)).item() == 2.0
+    assert ran == list(range(count))
 
 
 def test_cond_with_captured_values_and_gradients() -> None:

@@ -10,8 +10,6 @@ import pytest
 
 import plait
 
-Array = Any
-
 
 def tensor(value: Any) -> Any:
     return plait.tensor(value, dtype=plait.float64)
@@ -213,20 +211,6 @@ def test_switch_takes_one_branch(compiled: bool) -> None:
         plait.switch(1.5, BRANCHES, tensor(1.0), tensor(1.0))
     with pytest.raises(plait.errors.ArgumentError, match="switch: the branches return different structures"):
         plait.switch(0, [lambda: tensor(1.0), lambda: (tensor(1.0),)])
-
-
-def test_only_the_chosen_branch_of_switch_runs() -> None:
-    ran = []
-
-    def branch(k: int) -> Any:
-        def call(x: Array) -> Array:
-            ran.append(k)
-            return x
-
-        return lambda x: plait.pure_callback(call, plait.tensor(0.0), x)
-
-    plait.switch(plait.tensor(2), [branch(k) for k in range(5)], plait.tensor(1.0)).item()
-    assert ran == [2]
 
 
 @pytest.mark.parametrize("captured", [False, True])
