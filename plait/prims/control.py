@@ -359,8 +359,33 @@ def _scan_linearize(node: Node, tangents: Sequence[Any]) -> tuple[Node, list[Any
     return forward, result
 
 
+def _summed(term: Node, stacked: dict[Node, Node]) -> Node | None:
+    """The sum of `term` over all steps as one product or sum, if its operands are stacked anyway; else None."""
+    if term.prim.name == "transpose":
+        inner = _summed(term.inputs[0], stacked)
+        return None if inner is None else P.transpose(inner, **term.params)
+    operands = [stacked.get(i) for i in term.inputs]
+    if None in operands:
+        return None
+    if term.prim.name == "reduce_sum":
+        return P.reduce_sum(*operands, axes=_with_steps(term.params["axes"]))
+    if term.prim.name == "dot_general":
+        contract, batch = term.params["contract"], term.params["batch"]
+        later = tuple(tuple(axis + 1 for axis in axes) for axes in batch)
+        return P.dot_general(*operands, contract=tuple(_with_steps(axes) for axes in contract), batch=later)
+    return None
+
+
+def _with_steps(axes: Sequence[int]) -> tuple[int, ...]:
+    return (0, *[axis + 1 for axis in axes])
+
+
 def _scan_transpose(node: Node, cotangent: list[Any], linear: Sequence[bool]) -> list[Any]:
-    """Run backwards: the carry is the cotangent of the carry and the sums for the constants."""
+    """Run backwards: the carry is the cotangent of the carry and the sums for the constants.
+
+    What is added to a sum in each step is computed for all steps at once, behind the loop, where its operands are
+    stacked anyway: the gradient of a weight is then one product.
+    """
     c = node.params["num_carry"]
     consts, _, xs = _scan_parts(node, node.inputs)
     l_const, _, l_xs = _scan_parts(node, linear)
@@ -373,19 +398,30 @@ def _scan_transpose(node: Node, cotangent: list[Any], linear: Sequence[bool]) ->
     in_carry, in_sums = [placeholder(v.aval) for v in ct_carry], [placeholder(s.aval) for s in sums]
     in_ys = [placeholder(v.aval.with_shape(v.shape[1:])) for v in ct_ys]
     found = _transposed(body, flags, [*in_carry, *in_ys])
-    k = len(sums)
-    outputs = [*found[k : k + c], *[P.add(s, f) for s, f in zip(in_sums, found[:k], strict=True)], *found[k + c :]]
+    count = len(sums)
+    terms, new_carry, new_ys = found[:count], found[count : count + c], found[count + c :]
     kept_const = [i for i, flag in zip(b_const, l_const, strict=True) if not flag]
     kept_xs = [i for i, flag in zip(b_xs, l_xs, strict=True) if not flag]
-    back = Graph([*kept_const, *in_carry, *in_sums, *kept_xs, *in_ys], outputs)
+    xs_values = [i for i, flag in zip(xs, l_xs, strict=True) if not flag]
+    given = dict(zip([*kept_xs, *in_ys], [*xs_values, *ct_ys], strict=True))
+    stand_ins = given | {
+        y: placeholder(y.aval.with_shape((node.params["length"], *y.shape))) for y in new_ys if y not in given
+    }
+    looped = [i for i, term in enumerate(terms) if _summed(term, stand_ins) is None]
+    k = len(looped)
+    outputs = [*new_carry, *[P.add(in_sums[i], terms[i]) for i in looped], *new_ys]
+    back = Graph([*kept_const, *in_carry, *[in_sums[i] for i in looped], *kept_xs, *in_ys], outputs)
     operands = [
-        *[i for i, flag in zip(consts, l_const, strict=True) if not flag], *ct_carry, *[zeros(s.aval) for s in sums],
-        *[i for i, flag in zip(xs, l_xs, strict=True) if not flag], *ct_ys,
+        *[i for i, flag in zip(consts, l_const, strict=True) if not flag], *ct_carry,
+        *[zeros(sums[i].aval) for i in looped], *xs_values, *ct_ys,
     ]  # fmt: skip
     out = _scan(node, operands, back, len(kept_const), c + k, flip=True)
-    after_carry, after_sums = iter(range(c, c + k)), iter(range(c + k, c + k + sum(l_xs)))
+    stacked = {y: out[c + k + i] for i, y in enumerate(new_ys)} | given
+    after = iter(range(c, c + k))
+    totals = iter([out[next(after)] if i in looped else _summed(term, stacked) for i, term in enumerate(terms)])
+    after_sums = iter(range(c + k, c + k + sum(l_xs)))
     return [
-        *[out[next(after_carry)] if flag else None for flag in l_const], *[out[i] for i in range(c)],
+        *[next(totals) if flag else None for flag in l_const], *[out[i] for i in range(c)],
         *[out[next(after_sums)] if flag else None for flag in l_xs],
     ]  # fmt: skip
 

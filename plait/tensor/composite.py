@@ -14,7 +14,7 @@ from typing import Any
 from plait.core import tree
 from plait.core.dtype import DType
 from plait.core.errors import AbstractValueError
-from plait.core.graph import ABSTRACT, DATA, Graph, Node, Params, placeholder, record, substitute
+from plait.core.graph import ABSTRACT, CONSTANT, DATA, Graph, Node, Params, placeholder, record, substitute
 from plait.core.primitive import PRIMITIVES, Primitive
 from plait.core.recorder import in_force
 from plait.tensor import lazy
@@ -25,6 +25,7 @@ _MOST = 512
 _STATIC = frozenset((int, bool, float, str, type(None), DType))
 _TENSORS = (Tensor, Parameter)
 _SEQUENCES = (tuple, list)
+_ARITHMETIC = frozenset(("add", "sub", "mul", "div"))
 
 
 class Recording:
@@ -138,12 +139,23 @@ def recording(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[
     is_differentiable = any(o.dtype.is_inexact for o in outputs)
     if any(_is_owned(c) for c in constants) or is_differentiable and any(_is_replaced(n.prim) for n in nodes):
         return None
+    constants += _numbers(nodes)
     holders = [placeholder(c.aval) for c in constants]
     graph = Graph([*inputs, *holders], substitute(outputs, dict(zip(constants, holders, strict=True))))
     for node in graph.nodes:
         if node.inputs:
             node.code = None  # the line is that of the call
     return Recording(graph, constants, results)
+
+
+def _numbers(nodes: Sequence[Node]) -> tuple[Node, ...]:
+    """Numbers that are calculated with, which may follow from sizes: as inputs of the node they may change."""
+    users: dict[Node, bool] = {}
+    for n in nodes:
+        for i in n.inputs:
+            if i.prim is CONSTANT:
+                users[i] = users.get(i, True) and n.prim.name in _ARITHMETIC
+    return tuple([c for c, is_number in users.items() if is_number])
 
 
 def _staged(

@@ -443,9 +443,9 @@ def _choose_tier(structure: _Structure, outputs: Sequence[Node], constants: Sequ
             del _families[next(iter(_families))]
     _families[key] = kin
     kin.versions += structure.count == 1
+    changing = set(kin.observe(numbers))
     if structure.count > 1 or kin.versions >= _FUSED_FROM or state.invariant:
         structure.sizes = kin.sizes
-        changing = set(kin.observe(numbers))
         structure.dynamic |= {k for k, c in enumerate(constants) if c in changing}
 
 

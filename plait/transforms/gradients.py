@@ -2,6 +2,7 @@
 
 The gradient of a history depends on its structure alone: on the primitives, their parameters and the avals of what is
 read from outside. So when a structure comes back it is made on placeholders, and kept as the body of a `composite`.
+The first time, this is done for each of its nodes: most of them were met in other structures.
 """
 
 from __future__ import annotations
@@ -16,16 +17,18 @@ from plait.core.graph import (
     PLACEHOLDER,
     Graph,
     Node,
+    Params,
     inline,
     leaf,
     placeholder,
     rebuild,
+    record,
     recorder,
     substitute,
     toposort,
 )
-from plait.core.primitive import P
-from plait.transforms.differentiate import Maybe, pull_back
+from plait.core.primitive import PRIMITIVES
+from plait.transforms.differentiate import Maybe, add_cotangents, pull_back
 
 _MOST = 1024
 # rules of users run each time; those of segments are kept by themselves
@@ -46,22 +49,28 @@ def reuse(enabled: bool) -> bool:
 
 
 class _Gradient:
-    """The gradients of one structure: a body, what it reads, and which inputs have one.
+    """The gradients of one structure: a body, what it reads, and what they are.
 
-    `reads` are (position in the history, result of several or None); position -1 is the cotangent.
+    `reads` are (position among the sources, number of a result where a source has several); the body takes these and
+    the `constants`, which are seen where they stand as changing ones are. `results` has for each gradient the number
+    of an output of the body, -1 - k for what is read as number k, or None for zero.
     """
 
-    def __init__(self, body: Graph, reads: list[tuple[int, int | None]], present: list[bool]) -> None:
-        self.body, self.reads, self.present = body, reads, present
+    __slots__ = ("params", "count", "reads", "constants", "results")
 
-    def record(self, history: Sequence[Node], cotangent: Node) -> list[Maybe]:
-        if not self.body.outputs:
-            return [None] * len(self.present)
-        sources = [*history, cotangent]  # -1 is the last
+    def __init__(
+        self, body: Graph, reads: list[tuple[int, int | None]], constants: list[Node], results: list[int | None]
+    ) -> None:  # fmt: skip
+        self.params, self.count = Params(body=body), len(body.outputs)
+        self.reads, self.constants, self.results = reads, constants, results
+
+    def record(self, sources: Sequence[Node]) -> list[Maybe]:
         inputs = [sources[k] if index is None else sources[k][index] for k, index in self.reads]
-        node = P.composite(*inputs, body=self.body)
-        found = iter([node] if len(self.body.outputs) == 1 else [node[k] for k in range(len(self.body.outputs))])
-        return [next(found) if p else None for p in self.present]
+        made: list[Node] = []
+        if self.count:
+            node = record(PRIMITIVES["composite"], (*inputs, *self.constants), self.params)
+            made = [node] if self.count == 1 else [node[k] for k in range(self.count)]
+        return [None if r is None else made[r] if r >= 0 else inputs[-1 - r] for r in self.results]
 
 
 def history_of(output: Node, bits: int, inputs: Sequence[Node] = ()) -> list[Node]:
@@ -94,10 +103,12 @@ def gradients(
     elif found is None and len(_known) >= _MOST:
         _known.pop(next(iter(_known)), None)
     _known[key] = found or _MET
-    if not isinstance(found, _Gradient):
-        (result,), pull = pull_back([history[-1]], inputs, bits)
-        return result, pull([cotangent])
-    return history[-1], found.record(history, cotangent)
+    if isinstance(found, _Gradient):
+        return history[-1], found.record([*history, cotangent])
+    if found is not _REPLACED and (cotangents := _node_by_node(history, inputs, bits, cotangent)) is not None:
+        return history[-1], cotangents
+    (result,), pull = pull_back([history[-1]], inputs, bits)
+    return result, pull([cotangent])
 
 
 def _structure(history: Sequence[Node], inputs: Sequence[Node], bits: int) -> Any:
@@ -124,6 +135,91 @@ def _is_inside(node: Node, sources: set[Node], bits: int) -> bool:
     return bool(node.flags & bits) and node not in sources and any(i.flags & bits for i in node.inputs)
 
 
+# node by node ------------------------------------------------------------------------------------------------------
+
+_local: dict[Any, _Gradient | None] = {}
+_MOST_LOCAL = 4096
+
+
+def _node_by_node(
+    history: Sequence[Node], inputs: Sequence[Node], bits: int, cotangent: Node
+) -> list[Maybe] | None:  # fmt: skip
+    """Record one node for the gradient of each node; None where one of them is replaced when it is differentiated."""
+    active = set(inputs)
+    nodes = []
+    for node in history:
+        if node not in active and node.flags & bits and any(i in active for i in node.inputs):
+            if node.prim.linearize is not None:
+                return None
+            active.add(node)
+            nodes.append(node)
+    cotangents: dict[Node, Any] = {history[-1]: cotangent}
+    previous = recorder.location
+    try:
+        for node in reversed(nodes):
+            received = cotangents.pop(node, None)
+            if received is None:
+                continue
+            if node.prim is GET:
+                (producer,), index = node.inputs, node.params["index"]
+                parts = cotangents.setdefault(producer, [None] * len(producer.avals))
+                parts[index] = add_cotangents(parts[index], received)
+                continue
+            recorder.location = node
+            _pull_back_one(node, received if isinstance(received, list) else [received], active, cotangents)
+    finally:
+        recorder.location = previous
+    return [cotangents.get(i) for i in inputs]
+
+
+def _pull_back_one(node: Node, received: Sequence[Maybe], active: set[Node], cotangents: dict[Node, Any]) -> None:
+    """Add the cotangents of the inputs of a node, given those of its results, to `cotangents`."""
+    sources = list(dict.fromkeys(node.inputs))
+    wanted = [i for i in sources if i in active]
+    sums = [cotangents.get(i) for i in wanted]
+    key = (
+        node.prim, node.params, tuple([i if i.prim is CONSTANT else (i.aval, i in active) for i in sources]),
+        tuple([sources.index(i) for i in node.inputs]) if len(sources) != len(node.inputs) else None,
+        tuple([c is None for c in received]), tuple([s is None for s in sums]),
+    )  # fmt: skip
+    found = _local.get(key)
+    if found is None:
+        if len(_local) >= _MOST_LOCAL:
+            _local.clear()
+        found = _local[key] = _derive_one(node, sources, wanted, received, sums)
+    given = [c for c in (*received, *sums) if c is not None]
+    for i, c in zip(wanted, found.record([*sources, *given, node]), strict=True):
+        if c is not None:
+            cotangents[i] = c
+
+
+def _derive_one(
+    node: Node, sources: Sequence[Node], wanted: Sequence[Node], received: Sequence[Maybe], sums: Sequence[Maybe]
+) -> _Gradient:  # fmt: skip
+    """Differentiate a copy of one node; where a sum of cotangents is given, it is added to."""
+    mask, recorder.mask = recorder.mask, -1
+    try:
+        copies: dict[Node, Any] = {i: i if i.prim is CONSTANT else placeholder(i.aval) for i in sources}
+        made = _copy(node, copies)
+        results = made if isinstance(made, list) else [made]
+        if isinstance(node.aval, tuple) and not isinstance(made, list):
+            results = [made[k] for k in range(len(node.aval))]
+        given = [None if c is None else placeholder(c.aval) for c in received]
+        before = [None if s is None else placeholder(s.aval) for s in sums]
+        _, pull = pull_back(results, [copies[i] for i in wanted])
+        found = [add_cotangents(s, f) for s, f in zip(before, pull(given), strict=True)]
+    finally:
+        recorder.mask = mask
+    added = [g for g in (*given, *before) if g is not None]
+    places = {c: (k, None) for k, c in enumerate([*copies.values(), *added]) if c.prim is not CONSTANT}
+    for k, result in enumerate(results):
+        places.setdefault(result, (len(copies) + len(added), k if isinstance(node.aval, tuple) else None))
+    return _closed(found, places)
+
+
+# a whole history ---------------------------------------------------------------------------------------------------
+
+
 def _derive(history: Sequence[Node], inputs: Sequence[Node], bits: int) -> _Gradient | None:
     """Differentiate a copy of the history on placeholders; None where primitives have to be replaced for that."""
     copies: dict[Node, Any] = {}
@@ -140,8 +236,10 @@ def _derive(history: Sequence[Node], inputs: Sequence[Node], bits: int) -> _Grad
         recorder.mask = mask
     if result is not output:
         return None
-    places = {c: k for k, n in enumerate(history) if isinstance(c := copies[n], Node) and c.prim is not CONSTANT}
-    places[cotangent] = -1
+    places = {
+        c: (k, None) for k, n in enumerate(history) if isinstance(c := copies[n], Node) and c.prim is not CONSTANT
+    }
+    places[cotangent] = (len(history), None)
     return _closed(found, places)
 
 
@@ -160,19 +258,21 @@ def _copy(node: Node, copies: dict[Node, Any]) -> Any:
     return rebuild(node, inputs)
 
 
-def _closed(found: Sequence[Maybe], places: dict[Node, int]) -> _Gradient:
-    """Cut the gradients off at the nodes of the history."""
+def _closed(found: Sequence[Maybe], places: dict[Node, Any]) -> _Gradient:
+    """Cut gradients off at nodes that are read from outside; `places` are as `_Gradient.reads`."""
 
     def is_read(node: Node) -> bool:
         return not isinstance(node.aval, tuple) and node in places or node.prim is GET and node.inputs[0] in places
 
-    present = [f for f in found if f is not None]
-    holders: dict[Node, Node] = {}
-    reads: list[tuple[int, int | None]] = []
-    for node in toposort(present, is_read):
+    reads: dict[Node, tuple[int, int | None]] = {}
+    order = toposort([f for f in found if f is not None], is_read)
+    constants = [n for n in order if n.prim is CONSTANT]
+    for node in order:
         if is_read(node):
-            holders[node] = placeholder(node.aval)
-            is_result = node not in places
-            reads.append((places[node.inputs[0]], node.params["index"]) if is_result else (places[node], None))
-    body = Graph(holders.values(), substitute(present, holders))
-    return _Gradient(body, reads, [f is not None for f in found])
+            reads[node] = places[node] if node in places else (places[node.inputs[0]][0], node.params["index"])
+    numbers = {n: -1 - k for k, n in enumerate(reads)}
+    made = [n for n in dict.fromkeys(found) if n is not None and n not in numbers]
+    numbers |= {n: k for k, n in enumerate(made)}
+    holders = {n: placeholder(n.aval) for n in (*reads, *constants)}
+    body = Graph(holders.values(), substitute(made, holders))
+    return _Gradient(body, list(reads.values()), constants, [None if f is None else numbers[f] for f in found])
