@@ -47,6 +47,7 @@ from plait.core.dtype import (
 from plait.inspect.explanation import compile_log
 from plait.linalg.toplevel import *
 from plait.lowrank import *
+from plait.runtime.buffer import describe_owners as _describe_owners
 from plait.runtime.host import set_thread_count as set_num_threads, thread_count as get_num_threads
 from plait.sampling import (
     Generator,
@@ -139,5 +140,6 @@ def __dir__() -> list[str]:
     return [*{*globals(), *_LATER, *_FUNCTIONS_LATER, *_layer_functions().__all__}]
 
 
+_describe_owners(lambda: _importlib.import_module("plait.debug.memory").largest_owners())  # type: ignore[no-any-return]
 _guard(fft, linalg, masked, random, signal, signal.windows, special, _sys.modules[__name__])
 __version__ = "0.1.0"

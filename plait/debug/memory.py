@@ -119,6 +119,3 @@ def _names(found: list[Any], tensors: list[Tensor]) -> dict[int, str]:
                 owner = names.get(id(parameter), "a parameter")
                 names[id(value)] = f"{type(optimizer).__name__} state {key!r} of {owner}"
     return names
-
-
-buffers.describe_owners(largest_owners)

@@ -181,6 +181,16 @@ class Executable:
         return private, (private or _workspace.buffer).address, results
 
 
+def shared_memory(nbytes: int) -> int:
+    """Return the address of memory that is free until the caller lets go of the lock of running programs."""
+    return _workspace.address(nbytes)
+
+
+def is_watched() -> bool:
+    """Whether `watch` has a function run the programs."""
+    return _watcher is not None
+
+
 def arena() -> Buffer:
     """Return the memory that programs share for what they compute in between."""
     return _workspace.buffer

@@ -48,7 +48,7 @@ class _Row:
 class Program:
     """A ready program: its rows, arguments and pointer table in one block of memory.
 
-    `table` is the pointer table as a writable memoryview: `program.table[slot] = address`.
+    `table` is the pointer table as a writable memoryview: `program.table[slot] = address`; `builder` made it.
     A program runs once at a time: threads that share one use a `clone()` each.
 
     Example:
@@ -60,7 +60,7 @@ class Program:
         >>> program.run()
     """
 
-    __slots__ = ("table", "address", "_builder", "_block", "_words", "_native", "_callbacks", "_errors", "_branches")
+    __slots__ = ("table", "address", "builder", "_block", "_words", "_native", "_callbacks", "_errors", "_branches")
 
     def __init__(self, builder: ProgramBuilder) -> None:
         shared = executor()
@@ -68,7 +68,7 @@ class Program:
         args_at = rows_at + ROW_WORDS * len(builder.rows)
         table_at = args_at + len(builder.args)
         size = table_at + max(1, builder.slot_count)
-        self._builder, self._native = builder, shared.run
+        self.builder, self._native = builder, shared.run
         self._block = allocate(8 * size)
         self._words = to_numpy(self._block, np.int64, (size,), writable=True).data
         self.address = start = self._block.address
@@ -99,10 +99,10 @@ class Program:
 
     def set_scalar(self, row: int, index: int, value: int) -> None:
         """Change the scalar argument number `index` of the kernel at `row`."""
-        at, count = self._builder.scalars[row]
+        at, count = self.builder.scalars[row]
         if not 0 <= index < count:
             raise InternalError(f"row {row} has {count} scalars; there is no number {index}")
-        self._words[HEADER_WORDS + ROW_WORDS * len(self._builder.rows) + at + index] = value
+        self._words[HEADER_WORDS + ROW_WORDS * len(self.builder.rows) + at + index] = value
 
     def run(self) -> None:
         """Run to the end; releases the interpreter lock meanwhile.
@@ -122,7 +122,7 @@ class Program:
     @property
     def row_count(self) -> int:
         """Rows of its table, the one that ends it included."""
-        return len(self._builder.rows)
+        return len(self.builder.rows)
 
     def log_to(self, address: int) -> None:
         """Write down when rows begin and end in the log at `address` (see `plait.compiler.llvm.log`); 0: no more."""
@@ -130,7 +130,7 @@ class Program:
 
     def clone(self) -> Program:
         """Return a program with the same rows, arguments as built, and an empty table of its own."""
-        return Program(self._builder)
+        return Program(self.builder)
 
     def _host_function(self, function: Callable[..., Any], count: int) -> int:
         """Return the address of a native function that calls `function` with `count` addresses."""

@@ -1,11 +1,13 @@
 """Node by node: how work of a structure that was never seen before runs, if all its nodes are known.
 
 The program of one node depends on its primitive, its parameters and the avals of its inputs; constants are inputs. It
-is made when such a node is met the second time; that of a function that was recorded as one node is fused.
+is made when such a node is met the second time; that of a function that was recorded as one node is fused. Small ones
+run together by one native call.
 """
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,11 +15,13 @@ from plait.compiler.pipeline import compile_nodes
 from plait.compiler.sizes import Sizes
 from plait.core import journal
 from plait.core.graph import CONSTANT, GET, Node, is_leaf, placeholder, record, toposort
+from plait.runtime.batch import Batch, Unit, unit_of
 from plait.runtime.buffer import Buffer, allocate, to_numpy
-from plait.runtime.launch import Executable
+from plait.runtime.launch import Executable, is_watched
 
 _MOST = 4096
-_programs: dict[Any, Executable | None] = {}  # None: met once
+_MOST_AT_ONCE = 1 << 22  # bytes of intermediate values: more are let go of one by one
+_programs: dict[Any, tuple[Executable, Unit | None] | None] = {}  # None: met once
 
 
 def scalar_buffer(node: Node) -> Buffer:
@@ -36,17 +40,56 @@ def run(outputs: Sequence[Node]) -> list[Buffer] | None:
     keys = [(n.prim, n.params, *[i.aval for i in n.inputs]) if n.prim is not GET else None for n in order]
     if not _are_known(keys):
         return None
+    found = [None if k is None else _programs[k] or _make(n, k) for n, k in zip(order, keys, strict=True)]
+    units = [None if f is None else f[1] for f in found]
+    nbytes = sum([u.nbytes for u in units if u is not None])
+    is_small = nbytes <= _MOST_AT_ONCE and not is_watched()
+    if is_small and all(u is not None or n.prim is GET for n, u in zip(order, units, strict=True)):
+        return _at_once(outputs, order, units, nbytes)
+    return _one_by_one(outputs, order, [None if f is None else f[0] for f in found])
+
+
+def _at_once(
+    outputs: Sequence[Node], order: Sequence[Node], units: Sequence[Unit | None], nbytes: int
+) -> list[Buffer]:  # fmt: skip
+    """Compute `outputs` by one native call; what is computed in between stays in shared memory until the end."""
+    results = [allocate(o.aval.nbytes) for o in outputs]
+    owned: dict[Node, list[int | None]] = {}
+    copied: list[tuple[int, Node]] = []
+    for number, (o, buffer) in enumerate(zip(outputs, results, strict=True)):
+        producer, index = (o.inputs[0], o.params["index"]) if o.prim is GET else (o, 0)
+        places = owned.setdefault(producer, [None] * len(producer.avals))
+        if places[index] is not None or producer.value is not None:
+            copied.append((number, o))  # picked twice: each has memory of its own
+        else:
+            places[index] = buffer.address
+    batch, at = Batch(nbytes), {}
+    for node, unit in zip(order, units, strict=True):
+        if unit is None:
+            at[node] = [at[node.inputs[0]][node.params["index"]]]
+            continue
+        inputs = [at[i][0] if i in at else _value(i).address for i in node.inputs]
+        at[node] = batch.add(unit, inputs, owned.get(node))
+    batch.run()
+    for number, o in copied:
+        ctypes.memmove(results[number].address, at[o][0], o.aval.nbytes)
+    return results
+
+
+def _one_by_one(
+    outputs: Sequence[Node], order: Sequence[Node], programs: Sequence[Executable | None]
+) -> list[Buffer]:  # fmt: skip
+    """Compute `outputs` by a call for each node, letting go of what is not needed any more."""
     uses: dict[Node, int] = dict.fromkeys(outputs, 1)
     for node in order:
         for i in node.inputs:
             uses[i] = uses.get(i, 0) + 1
     values: dict[Node, Any] = {}
-    for node, key in zip(order, keys, strict=True):
-        if key is None:
+    for node, program in zip(order, programs, strict=True):
+        if program is None:
             values[node] = values[node.inputs[0]][node.params["index"]]
         else:
-            program = _programs[key] or _make(node, key)
-            program.set_inputs([_buffer(i, values) for i in node.inputs])
+            program.set_inputs([values[i] if i in values else _value(i) for i in node.inputs])
             results = program.run_prepared()
             values[node] = results if isinstance(node.aval, tuple) else results[0]
         for i in node.inputs:
@@ -65,23 +108,25 @@ def _are_known(keys: Sequence[Any]) -> bool:
     return not unknown
 
 
-def _make(node: Node, key: Any) -> Executable:
+def _make(node: Node, key: Any) -> tuple[Executable, Unit | None]:
     inputs = [placeholder(i.aval) for i in node.inputs]
     made = record(node.prim, tuple(inputs), node.params)
     results = [made[k] for k in range(len(node.avals))] if isinstance(node.aval, tuple) else [made]
     if node.prim.kind not in ("expand", "call"):
-        program = _programs[key] = Executable(compile_nodes(results, inputs, False))
-        return program
-    with journal.compilation("eager", "fused", node.source, [f"{node.prim.name} was seen before"], "plan"):
-        program = _programs[key] = Executable(compile_nodes(results, inputs, sizes=Sizes()))
-    return program
+        program = Executable(compile_nodes(results, inputs, False))
+    else:
+        with journal.compilation("eager", "fused", node.source, [f"{node.prim.name} was seen before"], "plan"):
+            program = Executable(compile_nodes(results, inputs, sizes=Sizes()))
+    found = _programs[key] = program, unit_of(program)
+    return found
 
 
-def _buffer(node: Node, values: dict[Node, Any]) -> Buffer:
+def _value(node: Node) -> Buffer:
+    """The buffer of a leaf."""
     if node.prim is CONSTANT:
         if node.extra is None:
             node.extra = scalar_buffer(node)
         constant: Buffer = node.extra
         return constant
-    found: Buffer = values[node] if node.value is None else node.value
-    return found
+    computed: Buffer = node.value
+    return computed

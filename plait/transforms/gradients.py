@@ -18,6 +18,8 @@ from plait.core.graph import (
     Graph,
     Node,
     Params,
+    backward_scope,
+    derivative_place,
     inline,
     leaf,
     placeholder,
@@ -154,19 +156,20 @@ def _node_by_node(
             active.add(node)
             nodes.append(node)
     cotangents: dict[Node, Any] = {history[-1]: cotangent}
-    previous = recorder.location
+    previous, place = recorder.location, derivative_place(history[-1])
+    recorder.location = place
     try:
         for node in reversed(nodes):
             received = cotangents.pop(node, None)
             if received is None:
                 continue
+            place.code, place.instruction, place.scope = node.code, node.instruction, backward_scope(node.scope)
             if node.prim is GET:
                 (producer,), index = node.inputs, node.params["index"]
                 parts = cotangents.setdefault(producer, [None] * len(producer.avals))
                 parts[index] = add_cotangents(parts[index], received)
-                continue
-            recorder.location = node
-            _pull_back_one(node, received if isinstance(received, list) else [received], active, cotangents)
+            else:
+                _pull_back_one(node, received if type(received) is list else [received], active, cotangents)
     finally:
         recorder.location = previous
     return [cotangents.get(i) for i in inputs]
@@ -174,23 +177,29 @@ def _node_by_node(
 
 def _pull_back_one(node: Node, received: Sequence[Maybe], active: set[Node], cotangents: dict[Node, Any]) -> None:
     """Add the cotangents of the inputs of a node, given those of its results, to `cotangents`."""
-    sources = list(dict.fromkeys(node.inputs))
+    sources = node.inputs
+    operands = [i if i.prim is CONSTANT else i.aval for i in sources]
+    if len(sources) > 1 and len({*sources}) < len(sources):
+        operands += [sources.index(i) for i in sources]
+        sources = tuple(dict.fromkeys(sources))
     wanted = [i for i in sources if i in active]
     sums = [cotangents.get(i) for i in wanted]
     key = (
-        node.prim, node.params, tuple([i if i.prim is CONSTANT else (i.aval, i in active) for i in sources]),
-        tuple([sources.index(i) for i in node.inputs]) if len(sources) != len(node.inputs) else None,
-        tuple([c is None for c in received]), tuple([s is None for s in sums]),
+        node.prim, node.params, *operands, *[i in active for i in sources], *[c is None for c in received],
+        *[s is None for s in sums],
     )  # fmt: skip
     found = _local.get(key)
     if found is None:
         if len(_local) >= _MOST_LOCAL:
             _local.clear()
         found = _local[key] = _derive_one(node, sources, wanted, received, sums)
-    given = [c for c in (*received, *sums) if c is not None]
-    for i, c in zip(wanted, found.record([*sources, *given, node]), strict=True):
+    for i, c in zip(wanted, found.record([*sources, *_given(received), *_given(sums), node]), strict=True):
         if c is not None:
             cotangents[i] = c
+
+
+def _given(values: Sequence[Maybe]) -> list[Node]:
+    return [v for v in values if v is not None]
 
 
 def _derive_one(
@@ -210,7 +219,7 @@ def _derive_one(
         found = [add_cotangents(s, f) for s, f in zip(before, pull(given), strict=True)]
     finally:
         recorder.mask = mask
-    added = [g for g in (*given, *before) if g is not None]
+    added = [*_given(given), *_given(before)]
     places = {c: (k, None) for k, c in enumerate([*copies.values(), *added]) if c.prim is not CONSTANT}
     for k, result in enumerate(results):
         places.setdefault(result, (len(copies) + len(added), k if isinstance(node.aval, tuple) else None))
