@@ -40,10 +40,11 @@ def schedule(groups: list[Group], outputs: Iterable[Node]) -> list[Group]:
         return groups
     tasks = _tasks(groups, set(outputs))
     given = _peak(tasks)
-    if given < _MIN_BYTES:
-        return groups
-    found = _listed(tasks)
-    return [task.group for task in found] if _peak(found) < _WORTH_IT * given else groups
+    found = _listed(tasks) if given >= _MIN_BYTES else tasks
+    is_better = _peak(found) < _WORTH_IT * given
+    for task in tasks:  # they refer to each other, and to nodes that get values: that must not wait for a collection
+        task.reads, task.readers, task.needs, task.feeds = set(), set(), set(), set()
+    return [task.group for task in found] if is_better else groups
 
 
 def _memory(node: Node) -> Node:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import mmap
 import os
 import sys
 import threading
@@ -19,24 +21,42 @@ MIN_BYTES = 64
 SHARED_ALIGNMENT = 16  # of memory that others allocated: kernels assume no more, 64 is for speed
 _SLAB = 1 << 20  # blocks of at most _SMALL bytes are cut from slabs of this size, which are kept
 _SMALL = 1 << 15
+_MAPPED = 1 << 20  # from here on blocks are mapped one by one, so that the system has them back when they are freed
+_HUGE = 1 << 22  # and from here on in large pages
 _MIN_CACHE = 256 << 20
+_MOST_LEFT = 64 << 20
 _SMALL_WORDS = _SMALL // ALIGNMENT
+
+
+def _from_system(nbytes: int) -> np.ndarray[Any, Any]:
+    """Take memory from the system."""
+    if nbytes < _MAPPED or not hasattr(mmap, "MAP_PRIVATE"):
+        return np.empty(nbytes, np.uint8)
+    try:  # private: a forked child has a copy
+        block = mmap.mmap(-1, nbytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    except OSError:
+        raise MemoryError from None
+    if nbytes >= _HUGE and hasattr(mmap, "MADV_HUGEPAGE"):
+        with contextlib.suppress(OSError):  # a system without them
+            block.madvise(mmap.MADV_HUGEPAGE)
+    return np.frombuffer(block, np.uint8)
 
 
 class _Allocator:
     """Free lists by size class.
 
-    `live` counts bytes in use, `reserved` bytes taken from the system; what lies between is cached. Lists are popped
+    `live` counts bytes in use, `reserved` bytes taken from the system; what lies between is cached, at most `most`:
+    what was in use at a time since the last phase began. Lists are popped
     and pushed without a lock (both are atomic), so that a block costs a few hundred nanoseconds; the lock is for
     memory taken from the system and given back.
     """
 
-    __slots__ = ("small", "large", "live", "peak", "reserved", "limit", "blocks", "slabs", "lock")
+    __slots__ = ("small", "large", "live", "peak", "most", "reserved", "limit", "blocks", "slabs", "lock")
 
     def __init__(self) -> None:
         self.small: list[list[int]] = [[] for _ in range(_SMALL_WORDS + 1)]
         self.large: dict[int, list[int]] = {}
-        self.live = self.peak = self.reserved = 0
+        self.live = self.peak = self.most = self.reserved = 0
         self.limit = flags.memory_limit or sys.maxsize
         self.blocks: dict[int, np.ndarray[Any, Any]] = {}  # the memory of each large block, by its address
         self.slabs: list[np.ndarray[Any, Any]] = []
@@ -62,15 +82,14 @@ class _Allocator:
                 self.blocks[address] = memory
                 self.large.setdefault(capacity, [])
         self.live += capacity
-        if self.live > self.peak:
-            self.peak = self.live
+        self.most, self.peak = max(self.most, self.live), max(self.peak, self.live)
         return address, capacity
 
     def free_large(self, address: int, capacity: int, _least: int = _MIN_CACHE, _extra: int = ALIGNMENT) -> None:
-        """Keep a block for later, or give it back to the system when as much is cached as was ever in use."""
+        """Keep a block for later, or give it back to the system when as much is cached as was in use."""
         self.live -= capacity
         cached = self.reserved - self.live
-        if cached <= _least or cached <= self.peak:  # defaults: at exit the globals may be gone
+        if cached <= _least or cached <= self.most:  # defaults: at exit the globals may be gone
             self.large[capacity].append(address)
         else:
             with self.lock:
@@ -94,15 +113,21 @@ class _Allocator:
         if self.reserved + nbytes > self.limit:
             self.release_cached()
         try:
-            memory = np.empty(nbytes + ALIGNMENT, np.uint8)
+            memory = _from_system(nbytes + ALIGNMENT)
         except (MemoryError, ValueError):
             self.release_cached()
             try:
-                memory = np.empty(nbytes + ALIGNMENT, np.uint8)
+                memory = _from_system(nbytes + ALIGNMENT)
             except (MemoryError, ValueError):
                 raise out_of_memory(nbytes) from None
         self.reserved += nbytes + ALIGNMENT
         return memory, -(-memory.ctypes.data // ALIGNMENT) * ALIGNMENT
+
+    def begin_phase(self) -> None:
+        """Give back what other work than that which comes now has left behind, where it is much."""
+        if self.reserved - self.live > max(self.live, _MOST_LEFT):
+            self.release_cached()
+        self.most = self.live
 
     def release_cached(self) -> None:
         """Give every cached large block back to the system."""
@@ -193,6 +218,11 @@ def allocate(nbytes: int) -> Buffer:
         buffer.address, buffer.capacity = _allocator.take_large(nbytes)
     buffer.nbytes = nbytes
     return buffer
+
+
+def begin_phase() -> None:
+    """Give cached memory back to the system: a program was compiled that will run many times, other work is done."""
+    _allocator.begin_phase()
 
 
 def from_pointer(address: int, nbytes: int, owner: Any) -> Buffer:

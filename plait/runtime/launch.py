@@ -20,22 +20,32 @@ from plait.runtime.program import ProgramBuilder
 
 _NOTHING = from_pointer(0, 0, None)
 _SMALLEST_ARENA = 1 << 16
+_LARGE_ARENA = 1 << 25
 
 
 class _Workspace:
-    """The arena that all programs share: one runs at a time."""
+    """The arena that all programs share: one runs at a time. `needed` is the most that one of them has used of late."""
 
     def __init__(self) -> None:
         self.buffer = _NOTHING
+        self.needed = 0
 
     def address(self, nbytes: int) -> int:
-        if nbytes > self.buffer.nbytes:
-            self.resize(nbytes)
+        if nbytes > self.needed:
+            if nbytes > self.buffer.nbytes:
+                self.resize(nbytes)
+            self.needed = nbytes
         return self.buffer.address
+
+    def trim(self, nbytes: int) -> None:
+        """Let go of what no program has used since the last call, but for `nbytes` bytes."""
+        needed, self.needed = max(self.needed, nbytes), 0
+        if self.buffer.nbytes > _LARGE_ARENA and self.buffer.nbytes > 2 * needed:
+            self.resize(needed)
 
     def resize(self, nbytes: int) -> None:
         """Let go of the memory before taking other, so that never both are there."""
-        self.buffer = _NOTHING
+        self.needed, self.buffer = 0, _NOTHING
         self.buffer = allocate(max(nbytes, _SMALLEST_ARENA)) if nbytes else _NOTHING
 
 
@@ -107,6 +117,8 @@ class Executable:
         self.base = 0
         self.fresh = [o for k, o in enumerate(self.outputs) if k not in self.donated]
         self.code_bytes = {s.source.key: k.nbytes for s, k in zip(plan.steps, loaded, strict=True) if k is not None}
+        with _running:
+            _workspace.trim(plan.arena)
         self._report()
 
     def _report(self) -> None:

@@ -6,6 +6,7 @@ is compiled as one fused program.
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 import sys
@@ -318,6 +319,21 @@ def settle_flags(nodes: Sequence[Node]) -> bool:
     return not any(n.flags & ABSTRACT for n in nodes)
 
 
+class _Key:
+    """What `signature` returns as a key; its hash is computed once."""
+
+    __slots__ = ("rows", "hash")
+
+    def __init__(self, rows: Any) -> None:
+        self.rows, self.hash = rows, hash(rows)
+
+    def __hash__(self) -> int:
+        return self.hash
+
+    def __eq__(self, other: Any) -> bool:
+        return bool(self.hash == other.hash and self.rows == other.rows)
+
+
 class _Structure:
     """Programs for one structure of pending work.
 
@@ -358,11 +374,16 @@ def flush(*tensors: Tensor) -> None:
         if live:
             state.flushes += 1
             nodes = list(live)
+            collects = gc.isenabled()
+            gc.disable()  # what is allocated while the structure is looked up is freed at once
             try:
                 buffers = compute(nodes)
             except KeyboardInterrupt:
                 pending.extend([t for t in live.values() if t._version])  # state goes on to have a value
                 raise
+            finally:
+                if collects:
+                    gc.enable()
             for node, buffer in zip(nodes, buffers, strict=True):
                 settle(node, buffer)
                 tensor = live[node]
@@ -400,9 +421,8 @@ def has_value(node: Node) -> bool:
 
 def compute(outputs: Sequence[Node]) -> list[Buffer]:
     """Run the program of `outputs`; returns their buffers."""
-    key, leaves, constants = signature(outputs)
-    if state.invariant:
-        key = (key,)
+    rows, leaves, constants = signature(outputs)
+    key = _Key((rows,) if state.invariant else rows)
     structure = _structures.pop(key, None)
     values = tuple([c.value for c in constants])
     if structure is None:

@@ -31,7 +31,7 @@ from plait.core.graph import (
 )
 from plait.core.primitive import P
 from plait.core.recorder import recorder
-from plait.runtime.buffer import Buffer, allocate
+from plait.runtime.buffer import Buffer, allocate, begin_phase
 from plait.runtime.launch import Executable, lock
 from plait.tensor import lazy, tokens
 from plait.tensor.autograd import Function
@@ -173,6 +173,7 @@ class Staged:
         plan, checker = compile_nodes(outputs, leaves, sizes=kin.sizes), self.checker
         if self.only_planned:
             return
+        begin_phase()
         self.program = Executable(plan, donated) if checker is None else checker.executable(
             outputs, leaves, plan, donated
         )  # fmt: skip

@@ -121,7 +121,7 @@ def test_system_without_memory(monkeypatch):
     def refuse(*_):
         raise MemoryError
 
-    monkeypatch.setattr(buffer.np, "empty", refuse)
+    monkeypatch.setattr(buffer, "_from_system", refuse)
     with pytest.raises(OutOfMemoryError, match=r"(?s)Received: 30\d,\d{3},\d{3} bytes.*The largest of"):
         buffer.allocate(300_000_000)
 
@@ -204,3 +204,29 @@ def test_marks_of_tensors_go_with_them():
     others = [plait.ones(3) for _ in range(1000)]
     assert any(id(o) in addresses for o in others)
     assert not any(o._marks for o in others)
+
+
+def test_what_loading_left_behind_is_given_back_when_a_function_is_compiled():
+    big = [plait.zeros(8 * MEGABYTE) + k for k in range(6)]
+    plait.sync()
+    plait.set_memory_limit(None)
+    held = big[0]
+    del big
+    assert plait.memory_stats().cached >= 160 * MEGABYTE
+    plait.jit(lambda x: x.sum())(held)
+    assert plait.memory_stats().cached <= 64 * MEGABYTE
+
+
+def test_the_arena_shrinks_once_the_program_that_needed_it_is_not_used():
+    def large(x):
+        return (x @ x) @ x
+
+    x, small = plait.ones((3000, 3000)), plait.ones((4, 4))
+    plait.jit(large)(x)
+    before = plait.memory_stats().arena
+    assert before >= 36_000_000
+    for k in range(2):
+        plait.jit(lambda x, k=k: x @ x + k)(small).numpy()
+    assert plait.memory_stats().arena < MEGABYTE
+    np_result = plait.jit(large)(x)[0, 0].item()
+    assert np_result == 9e6 and plait.memory_stats().arena >= 36_000_000
