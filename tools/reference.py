@@ -224,7 +224,7 @@ def tensor_page() -> str:
 def class_page(namespace: str) -> str:
     """Return the page of a namespace of classes: each with its own methods and properties, one line for each."""
     module = importlib.import_module(namespace)
-    names = getattr(module, "__all__", [n for n in vars(module) if not n.startswith("_")])
+    names = getattr(module, "__all__", [n for n in dir(module) if not n.startswith("_")])
     own = "plait" if hasattr(module, "__all__") else namespace  # else it also has what it imports
     members = {n: getattr(module, n) for n in sorted(names)}
     documented = {

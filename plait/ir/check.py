@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from plait.core.dtype import DType, bool_, int64
+from plait.core.dtype import DType, bool_, float32, int64
 from plait.core.errors import InternalError
 from plait.ir.loop import (
     ACCUMULATE,
@@ -126,7 +126,7 @@ class _Checker:
         if op in _LEAVES:
             right = self.is_right_leaf(e)
         elif op in UNARY:
-            right = dtypes == [e.dtype]
+            right = dtypes == [e.dtype] and (op != "half" or e.dtype is float32)
         elif op in BINARY:
             right = dtypes == [e.dtype, e.dtype]
         elif op in COMPARE:

@@ -224,6 +224,7 @@ _OPERATIONS: dict[str, Callable[..., Array]] = {
     "ceil": lambda dtype, x: np.ceil(x),
     "trunc": lambda dtype, x: np.trunc(x),
     "rint": lambda dtype, x: np.rint(x),
+    "half": lambda dtype, x: x.astype(np.float16).astype(dtype.numpy),
     "add": lambda dtype, a, b: a + b,
     "sub": lambda dtype, a, b: a ^ b if dtype is bool_ else a - b,
     "mul": lambda dtype, a, b: a * b,

@@ -16,7 +16,8 @@ from plait.core.dtype import DType, bool_, int64
 from plait.core.errors import InternalError
 
 FLOAT_UNARY = ("sqrt", "floor", "ceil", "trunc", "rint")  # rint: to nearest, ties to even
-UNARY = ("neg", "abs", "not", "popcount", "clz", *FLOAT_UNARY)
+# half: the nearest float16, ties to even, of a float32
+UNARY = ("neg", "abs", "not", "popcount", "clz", "half", *FLOAT_UNARY)
 # div: IEEE for floats; for integers truncating, x / 0 = -1 (all bits) and min / -1 = min
 # rem: sign of the dividend, x rem 0 = x
 # min, max: NaN if either is NaN, and -0 < +0; shl, shr: 0 (or the sign) when the count is >= bits or negative

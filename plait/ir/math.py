@@ -369,13 +369,27 @@ def cosh(x: Expr) -> Expr:
     return ((a + c) + (b + d)) * 4
 
 
+def _tanh_near_zero(x: Expr) -> Expr:
+    z = x * x
+    return fma(x * z, poly(z, table.TANH[x.dtype]), x)
+
+
+def _tanh_of_sum(x: Expr) -> Expr:
+    """tanh(c + d) = tanh(c) + (1 - tanh(c)^2) tanh(d) / (1 + tanh(c) tanh(d)) for c from a table; 0 <= x <= 19.1."""
+    shifted = multiply_add(x, 1 / pieces.TANH_WIDTH, FORMATS[x.dtype].magic)
+    tables = (pieces.TANH_CENTERS, pieces.TANH_AT_CENTERS, pieces.TANH_SLOPES)
+    center, value, slope = (lookup(shifted.bitcast(int64), t, x.dtype) for t in tables)
+    t = _tanh_near_zero(x - center)
+    return fma(slope, t / fma(value, t, const(1, x.dtype)), value)
+
+
 def tanh(x: Expr) -> Expr:
     """The hyperbolic tangent: a polynomial near 0, 1 - 2 / (e^2x + 1) beyond; in pieces where lookups are fast."""
-    a = at_most(magnitude(x), 9.1 if x.dtype is float32 else 20.0)
-    if x.dtype is float32 and machine.has_lookups():
-        return copysign(piecewise(a, pieces.TANH, is_odd=True), x)
-    z = a * a
-    near = fma(a * z, poly(z, table.TANH[x.dtype]), a)
+    a = at_most(magnitude(x), 9.1 if x.dtype is float32 else 19.1)
+    if machine.has_lookups():
+        y = piecewise(a, pieces.TANH, is_odd=True) if x.dtype is float32 else _tanh_of_sum(a)
+        return copysign(y, x)
+    near = _tanh_near_zero(a)
     far = 1 - 2 / (_exp_sum(a + a, one_step=True) + 1)
     return copysign(select(a > 0.55, far, near), x)
 

@@ -32,6 +32,7 @@ from plait.prims import (
     sort,
     special,
     spectral,
+    substitution,
     window,
 )
 
@@ -63,5 +64,6 @@ __all__ = [
     "sort",
     "special",
     "spectral",
+    "substitution",
     "window",
 ]

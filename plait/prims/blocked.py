@@ -15,12 +15,14 @@ from plait.ir.gemm import ceil_div, choose_tile, grain, product, smaller
 from plait.ir.loop import Buffer, Expr, Index, const, fma, is_const, select, unary
 from plait.prims.matrices import SHARD, batch_rule, cost_of, matrix_rule
 from plait.prims.small import SMALL
+from plait.prims.substitution import MOST, substitute
 
-MOST = 2048  # sizes up to which the blocks stay in cache
 BLOCK = 32  # columns that are factorized together
-ABREAST = 4  # columns of a block that are updated side by side
-TILES = 8  # tiles of rows behind the block that one task updates
-_ROWS = 64  # rows of a block that one task copies
+STRIP = 8  # columns of a block after which those behind them are updated
+ABREAST = 2  # columns of a block that are updated side by side
+_ROWS = 16  # rows of a block that are copied at a time
+_SOLVED = 4  # rows behind a block in which one substitutes side by side
+_BITS = (MOST // BLOCK).bit_length() - 1  # of the number of a task
 
 
 def is_medium(x: Node) -> bool:
@@ -76,39 +78,49 @@ class _Factorization:
             with b.when(const(row).eq(0)):
                 b.store(self.info, number, const(0, int32))
 
-    def take(self) -> None:
-        """Copy the block, from its first row on."""
-        b, n = self.b, self.n
-        chunks = ceil_div(n - self.low, _ROWS)
-        with b.parallel(self.count * chunks, grain=2) as task:
-            number, first = task // chunks, self.low + task % chunks * _ROWS
-            with b.loop(0, self.width(self.low)) as column, b.vector(first, smaller(first + _ROWS, n)) as row:
-                value = self.element(number, row, self.low + column)
-                b.store(self.panel, self.inside(number, column, row), value)
-
     def eliminate(self) -> None:
-        """Factorize the block."""
+        """Copy the block, from its first row on, and factorize it."""
+        b, width = self.b, self.high - self.low
+        with b.parallel(self.count) as number:
+            self.take(number, width)
+            with b.loop(0, width, STRIP) as first:
+                last = b.local(int64, smaller(first + STRIP, width)).get()
+                with b.loop(first, last) as k:
+                    self.eliminate_column(number, k, last)
+                even = last + (width - last) // ABREAST * ABREAST
+                with b.loop(last, even, ABREAST) as column:
+                    self.subtract_strip(number, column, first, ABREAST)
+                with b.loop(even, width) as column:
+                    self.subtract_strip(number, column, first, 1)
+
+    def take(self, number: Index, width: Index) -> None:
+        """Copy the block, from its first row on; few rows at a time, whose cache lines are used whole."""
         b, n = self.b, self.n
-        with b.parallel(self.count) as number, b.loop(0, self.high - self.low) as k:
-            here = self.low + k
-            other = self.pivot(number, k)
-            b.store(self.pivots, number * n + here, (other + 1).cast(int32))
-            self.exchange(self.order, number * n + here, number * n + other)
-            with b.loop(0, self.high - self.low) as column:
-                self.exchange(self.panel, self.inside(number, column, here), self.inside(number, column, other))
-            pivot = b.local(self.dtype, self.block_element(number, k, here)).get()
-            is_zero = pivot.eq(0)
-            with b.when(is_zero & b.load(self.info, number).eq(const(0, int32))):
-                b.store(self.info, number, (here + 1).cast(int32))
-            divisor = b.local(self.dtype, select(is_zero, const(1, self.dtype), pivot)).get()
-            with b.vector(here + 1, n) as row:
-                b.store(self.panel, self.inside(number, k, row), self.block_element(number, k, row) / divisor)
-            left = self.high - self.low - k - 1
-            even = k + 1 + left // ABREAST * ABREAST
-            with b.loop(k + 1, even, ABREAST) as column:
-                self.subtract(number, column, k, ABREAST)
-            with b.loop(even, self.high - self.low) as column:
-                self.subtract(number, column, k, 1)
+        chunk = b.loop(self.low, n, _ROWS)
+        with chunk as first, b.loop(0, width) as column, b.vector(first, smaller(first + _ROWS, n)) as row:
+            b.store(self.panel, self.inside(number, column, row), self.element(number, row, self.low + column))
+
+    def eliminate_column(self, number: Index, k: Expr, last: Expr) -> None:
+        """Choose the pivot of a column, divide by it, and update the columns before `last`."""
+        b, n = self.b, self.n
+        here = self.low + k
+        other = self.pivot(number, k)
+        b.store(self.pivots, number * n + here, (other + 1).cast(int32))
+        self.exchange(self.order, number * n + here, number * n + other)
+        with b.loop(0, self.high - self.low) as column:
+            self.exchange(self.panel, self.inside(number, column, here), self.inside(number, column, other))
+        pivot = b.local(self.dtype, self.block_element(number, k, here)).get()
+        is_zero = pivot.eq(0)
+        with b.when(is_zero & b.load(self.info, number).eq(const(0, int32))):
+            b.store(self.info, number, (here + 1).cast(int32))
+        divisor = b.local(self.dtype, select(is_zero, const(1, self.dtype), pivot)).get()
+        with b.vector(here + 1, n) as row:
+            b.store(self.panel, self.inside(number, k, row), self.block_element(number, k, row) / divisor)
+        even = k + 1 + (last - k - 1) // ABREAST * ABREAST
+        with b.loop(k + 1, even, ABREAST) as column:
+            self.subtract(number, column, k, ABREAST)
+        with b.loop(even, last) as column:
+            self.subtract(number, column, k, 1)
 
     def pivot(self, number: Index, k: Index) -> Expr:
         """Return the row of the largest element of column `k` of the block from its diagonal on."""
@@ -138,73 +150,103 @@ class _Factorization:
             for c, value in zip(columns, values, strict=True):
                 b.store(self.panel, self.inside(number, c, row), value)
 
+    def subtract_strip(self, number: Index, column: Index, first: Index, count: int) -> None:
+        """Do so with all columns of the strip that begins at `first`, in one pass over columns behind it."""
+        b, columns, rows = self.b, [column + c for c in range(count)], [self.low + first + s for s in range(STRIP)]
+        factors: list[list[Expr]] = [[] for _ in columns]
+        for c, known in zip(columns, factors, strict=True):
+            for s, row in enumerate(rows):
+                value = self.block_element(number, c, row)
+                for k in range(s):
+                    value = fma(known[k], self.block_element(number, first + k, row), value)
+                value = b.local(self.dtype, value).get()
+                b.store(self.panel, self.inside(number, c, row), value)
+                known.append(b.local(self.dtype, -value).get())
+        with b.vector(rows[-1] + 1, self.n) as row:
+            values = [self.block_element(number, c, row) for c in columns]
+            for k in range(STRIP):
+                pivots = self.block_element(number, first + k, row)
+                values = [fma(known[k], pivots, v) for known, v in zip(factors, values, strict=True)]
+            values = [b.local(self.dtype, v).get() for v in values]
+            for c, value in zip(columns, values, strict=True):
+                b.store(self.panel, self.inside(number, c, row), value)
+
     def put(self, number: Index, first: Index, last: Index) -> None:
         """Copy rows of the block back."""
         b = self.b
         with b.loop(first, last) as row, b.vector(0, self.width(self.low)) as column:
             b.store(self.matrix, self.at(number, row, self.low + column), self.block_element(number, column, row))
 
-    def substitute(self) -> None:
-        """Exchange rows in the other columns, and substitute in those behind the block; put back its own rows."""
-        b, n = self.b, self.n
-        chunks = ceil_div(n, BLOCK)
-        with b.parallel(self.count * chunks, grain=grain(BLOCK * BLOCK * BLOCK)) as task:
-            number, first = task // chunks, task % chunks * BLOCK
-            width = self.width(first)
-            with b.when(const(first).eq(self.low)):
-                self.put(number, self.low, self.high)
-            with b.when(const(first).ne(self.low)), b.loop(self.low, self.high) as k:
-                other = b.local(int64, b.load(self.pivots, number * n + k).cast(int64) - 1).get()
-                with b.vector(0, width) as column:
-                    self.exchange(self.matrix, *(self.at(number, row, first + column) for row in (k, other)))
-            with b.when(const(first) > self.low), b.loop(0, BLOCK) as k, b.loop(k + 1, BLOCK) as row:
-                factor = b.local(self.dtype, -self.block_element(number, k, self.low + row)).get()
-                with b.vector(0, width) as column:
-                    above, old = (self.element(number, self.low + r, first + column) for r in (k, row))
-                    b.store(self.matrix, self.at(number, self.low + row, first + column), fma(factor, above, old))
+    def finish(self) -> None:
+        """Exchange rows in the other columns, and update those behind the block; put back the block.
 
-    def update(self) -> None:
-        """Subtract the product of the block's columns and rows from what lies behind both."""
-        b, n, tile = self.b, self.n, choose_tile(self.site.target, self.dtype, self.n, BLOCK)
-        chunk, width = TILES * tile.rows, tile.columns
-        chunks = ceil_div(n - self.high, chunk)
-        with b.parallel(self.count * chunks, grain=grain(chunk * n * BLOCK)) as task:
-            number, first = task // chunks, self.high + task % chunks * chunk
-            last = smaller(first + chunk, n)
-            self.put(number, first, last)
-            with b.loop(self.high, n, width) as column:
-                factors = b.stack(self.dtype, BLOCK * width)
-                with b.loop(0, BLOCK) as k, b.vector(0, width) as j:
-                    value = self.element(number, self.low + k, column + j, column + j < n)
-                    b.store(factors, k * width + j, -value)
-                with b.loop(first, last, tile.rows) as row:
-                    self.tile(number, row, column, factors, tile)
+        A task works on the same columns in every round, so that they stay in the cache of a core. Tasks are ordered so
+        that any part of them in a row has columns everywhere.
+        """
+        b, n, spread = self.b, self.n, MOST // BLOCK
+        flops = 2 * BLOCK * BLOCK * n * ceil_div(n, BLOCK) // spread
+        with b.parallel(self.count * spread, grain=grain(flops)) as task:
+            number, first = task // spread, b.local(int64, _reversed_bits(task % spread) * BLOCK).get()
+            with b.when(first < n):
+                width = self.width(first)
+                with b.when(first >= self.low):
+                    self.put(number, first, first + width)
+                with b.when(first.ne(self.low)), b.loop(self.low, self.high) as k:
+                    other = b.local(int64, b.load(self.pivots, number * n + k).cast(int64) - 1).get()
+                    with b.vector(0, width) as column:
+                        self.exchange(self.matrix, *(self.at(number, row, first + column) for row in (k, other)))
+                with b.when(first > self.low):
+                    self.update(number, first)
 
-    def tile(self, number: Index, row: Index, column: Index, factors: Buffer, tile: Any) -> None:
+    def update(self, number: Index, first: Index) -> None:
+        """Substitute in the rows of the block, and subtract their product with its columns from what lies below."""
+        b, tile = self.b, choose_tile(self.site.target, self.dtype, self.n, BLOCK)
+        negative = b.stack(self.dtype, BLOCK * BLOCK)  # of the substituted rows
+        with b.loop(0, BLOCK) as k, b.vector(0, BLOCK) as j:
+            value = self.element(number, self.low + k, first + j, first + j < self.n)
+            b.store(negative, k * BLOCK + j, -value)
+
+        def factor(row: Index, k: Index) -> Expr:
+            return self.block_element(number, k, self.low + row)
+
+        with b.loop(0, BLOCK, _SOLVED) as row:
+            substitute(b, negative, BLOCK, _SOLVED, row, BLOCK, factor, unit=True)
+        with b.loop(0, BLOCK) as k, b.vector(0, BLOCK) as j:
+            value = -b.load(negative, k * BLOCK + j)
+            b.store(self.matrix, self.at(number, self.low + k, first + j), value, first + j < self.n)
+        with b.loop(self.high, self.n, tile.rows) as row, b.loop(0, BLOCK, tile.columns) as column:
+            self.tile(number, row, first, column, negative, tile)
+
+    def tile(self, number: Index, row: Index, first: Index, column: Index, negative: Buffer, tile: Any) -> None:
         """Update one tile, whose sums stay in registers."""
         b, n, width = self.b, self.n, tile.columns
         sums = b.stack(self.dtype, tile.rows * width)
         rows = [smaller(row + r, n - 1) for r in range(tile.rows)]  # those beyond the last are not written
         with b.vector(0, width) as j:
-            for r, place in enumerate(rows):
-                b.store(sums, r * width + j, self.element(number, place, column + j, column + j < n))
+            place = first + column + j
+            for r, at in enumerate(rows):
+                b.store(sums, r * width + j, self.element(number, at, place, place < n))
         with b.loop(0, BLOCK) as k:
-            for r, place in enumerate(rows):
-                factor = self.element(number, place, self.low + k)
+            for r, at in enumerate(rows):
+                factor = self.block_element(number, k, at)
                 with b.vector(0, width) as j:
-                    value = fma(factor, b.load(factors, k * width + j), b.load(sums, r * width + j))
+                    value = fma(factor, b.load(negative, k * BLOCK + column + j), b.load(sums, r * width + j))
                     b.store(sums, r * width + j, value)
         with b.vector(0, width) as j:
+            place = first + column + j
             for r in range(tile.rows):
                 value = b.local(self.dtype, b.load(sums, r * width + j)).get()
-                guard = (row + r < n) & (column + j < n)
-                b.store(self.matrix, self.at(number, row + r, column + j), value, guard)
+                b.store(self.matrix, self.at(number, row + r, place), value, (row + r < n) & (place < n))
+
+
+def _reversed_bits(number: Expr) -> Expr:
+    return sum((((number >> bit) & 1) << (_BITS - 1 - bit) for bit in range(_BITS)), const(0))
 
 
 def _lower(site: Any) -> None:
     site.raw_outputs()
     work = _Factorization(site)
-    for phase in (work.start, work.take, work.eliminate, work.substitute, work.update):
+    for phase in (work.start, work.eliminate, work.finish):
         phase()
 
 

@@ -102,6 +102,8 @@ def round_to(value: Expr, dtype: DType) -> Expr:
     form = FORMATS.get(dtype)
     if form is None:
         return value
+    if dtype is float16:
+        return unary("half", value)
     bits = value.bitcast(uint32)
     is_odd = (bits >> form.shift) & 1
     kept = (0xFFFFFFFF >> form.shift) << form.shift

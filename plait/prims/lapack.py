@@ -17,6 +17,7 @@ from plait.core.errors import LinAlgError, MissingDependencyError, message
 
 Array = Any
 _PREFIX = {"float32": "s", "float64": "d", "complex64": "c", "complex128": "z"}
+_BLOCK = 64  # columns that LAPACK's blocked algorithms get room for
 _LARGE = 96  # sizes from which SciPy's routines, matrix by matrix, beat NumPy's batched ones
 
 
@@ -185,8 +186,22 @@ def permutation(pivots: Array, *, size: int) -> Array:
 @_converging
 def qr(a: Array, *, full: bool) -> tuple[Array, Array]:
     """Return Q and R, Q square with `full`."""
-    found = np.linalg.qr(a, mode="complete" if full else "reduced")
-    return found[0], found[1]
+    *batch, m, n = a.shape
+    geqrf = _routine("geqrf", a) if min(m, n) >= _LARGE and a.size else None
+    if geqrf is None:
+        found = np.linalg.qr(a, mode="complete" if full else "reduced")
+        return found[0], found[1]
+    # NumPy's works in double precision, whatever the dtype
+    make_q = _routine("ungqr" if np.iscomplexobj(a) else "orgqr", a)
+    k, rows = m if full else min(m, n), _flat(a, 2)
+    q, r = np.empty((len(rows), m, k), a.dtype), np.empty((len(rows), k, n), a.dtype)
+    for x, q_of_x, r_of_x in zip(rows, q, r, strict=True):
+        packed, factors, _, _ = geqrf(x, lwork=_BLOCK * n)
+        r_of_x[...] = np.triu(packed[:k])
+        reflectors = np.zeros((m, k), a.dtype, order="F")
+        reflectors[:, : min(k, n)] = packed[:, :k]
+        q_of_x[...] = make_q(reflectors, factors, lwork=_BLOCK * k, overwrite_a=1)[0]
+    return q.reshape(*batch, m, k), r.reshape(*batch, k, n)
 
 
 def geqrf(a: Array) -> tuple[Array, Array]:
@@ -278,8 +293,7 @@ def inv(a: Array, *, what: str | None) -> tuple[Array, Array]:
             # the inverse of the transpose is the transpose of the inverse: no copy to column-major order
             packed, pivots, info.reshape(-1)[k] = getrf(x.T)
             if not info.reshape(-1)[k]:
-                work = 64 * len(x)
-                _flat(result, 2)[k] = getri(packed, pivots, lwork=work, overwrite_lu=1)[0].T
+                _flat(result, 2)[k] = getri(packed, pivots, lwork=_BLOCK * len(x), overwrite_lu=1)[0].T
     if what is not None:
         refuse_singular(info, what=what)
     return result, info

@@ -224,17 +224,15 @@ def _triangular_sample(random: Any, dtype: DType, size: int) -> Iterator[tuple[l
 
 
 def _choose_triangular(node: Node) -> Node:
-    """One kernel for a batch of small real matrices, LAPACK for others."""
+    """One kernel for real matrices up to some size, BLAS for others."""
     (a, b), params = node.inputs, node.params
-    if not is_small(a) or not node.aval.size:
+    if not (is_small(a) or is_medium(a)) or not node.aval.size:
         return P.triangular_solve_lapack(a, b, **params)
+    solve = P.triangular_solve_small if is_small(a) else P.triangular_solve_tiled
     forward, unit = params["lower"] != params["transposed"], params["unit"]
     if params["left"]:
-        return P.triangular_solve_small(a, b, transposed=params["transposed"], forward=forward, unit=unit)
-    solved = P.triangular_solve_small(
-        a, swapped(b), transposed=not params["transposed"], forward=not forward, unit=unit
-    )
-    return swapped(solved)
+        return solve(a, b, transposed=params["transposed"], forward=forward, unit=unit)
+    return swapped(solve(a, swapped(b), transposed=not params["transposed"], forward=not forward, unit=unit))
 
 
 triangular_solve = Primitive(

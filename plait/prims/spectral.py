@@ -55,12 +55,12 @@ def _inv_jvp(node: Node, tangents: Sequence[Any]) -> list[Any]:
 
 
 def _inv_lower(node: Node) -> list[Node]:
-    """Small matrices: from the factors of one kernel, LAPACK for others."""
+    """Real matrices up to some size: from the factors of one kernel, LAPACK for others."""
     (x,), what = node.inputs, node.params["what"]
-    if not is_small(x):
+    if not is_small(x) and not is_medium(x):
         found = P.inv_lapack(x, what=what)
         return [found[0], found[1]]
-    factors = P.lu_small(x)
+    factors = P.lu_small(x) if is_small(x) else P.lu_blocked(x)
     packed, info = factors[0], factors[3]
     rows = rows_in_order(identity(x), factors[2])
     left = P.triangular_solve(packed, rows, lower=True, unit=True, transposed=False, left=True)

@@ -211,10 +211,11 @@ def full(shape: Any, fill_value: Any, dtype: Any = None, device: Any = None, req
     """
     check_device(device)
     node = to_node(fill_value, dtype)
-    if node.ndim:
-        node = P.reshape(node, shape=())
-    sizes = new_shape((shape,))
-    return make_leaf(P.broadcast(node, shape=sizes, axes=()) if sizes else node, requires_grad)
+    return _spread(P.reshape(node, shape=()) if node.ndim else node, new_shape((shape,)), requires_grad)
+
+
+def _spread(node: Node, shape: tuple[int, ...], requires_grad: bool) -> Tensor:
+    return make_leaf(P.broadcast(node, shape=shape, axes=()) if shape else node, requires_grad)
 
 
 def _filled(value: int, name: str) -> Any:
@@ -222,8 +223,9 @@ def _filled(value: int, name: str) -> Any:
     def make(
         *shape: Any, size: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False
     ) -> Tensor:
-        sizes = new_shape(shape if size is None else (size,))
-        return full(sizes, value, float32 if dtype is None else dtype, device, requires_grad)
+        check_device(device)
+        node = scalar_node(value, float32 if dtype is None else as_dtype(dtype))
+        return _spread(node, new_shape(shape if size is None else (size,)), requires_grad)
 
     make.__name__ = make.__qualname__ = name
     make.__doc__ = f"""Make a tensor of {name}.

@@ -118,6 +118,7 @@ def _part(node: Node, axis: int, start: int, stop: int) -> Node:
 
 
 @both_names
+@composite
 def diff(x: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = None) -> Tensor:
     """Return the differences of neighbours along an axis, `n` times; bools differ or not.
 

@@ -14,9 +14,10 @@ from plait.core.primitive import P
 from plait.tensor.composite import composite
 from plait.tensor.families import both_names
 from plait.tensor.operators import single
-from plait.tensor.shaping import as_operand, broadcast_to, new_shape, reshape
+from plait.tensor.shaping import as_operand, new_shape, reshape
 from plait.tensor.stacking import stack
-from plait.tensor.tensor import Tensor, converted, scalar_node, to_node, wrap
+from plait.tensor.tensor import Tensor, converted, make_view, scalar_node, to_node, wrap
+from plait.tensor.views import step
 
 __all__ = ["cartesian_prod", "combinations", "meshgrid", "unravel_index", "vander"]
 
@@ -47,9 +48,10 @@ def meshgrid(*tensors: Any, indexing: str = "xy") -> list[Tensor]:
     order = list(range(len(vectors)))
     if indexing == "xy" and len(vectors) > 1:
         order[:2] = [1, 0]
-    shape = [vectors[i].shape[0] for i in order]
-    spread = [[n if i == order.index(k) else 1 for i, n in enumerate(shape)] for k in range(len(vectors))]
-    return [broadcast_to(reshape(v, s), shape) for v, s in zip(vectors, spread, strict=True)]
+    shape = tuple([vectors[i].shape[0] for i in order])
+    if len(vectors) == 1:
+        return vectors
+    return [make_view(v, step("broadcast", shape=shape, axes=(order.index(k),))) for k, v in enumerate(vectors)]
 
 
 def cartesian_prod(*tensors: Any) -> Tensor:

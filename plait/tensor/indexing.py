@@ -260,8 +260,8 @@ _REARRANGING = ("reshape", "transpose", "broadcast", "reverse")  # the same posi
 def positions(index: Node, size: int, axis: int = 0) -> Node:
     """Return integers as int64 positions on an axis, negative ones counted from the end.
 
-    At most 4096 that are computed already are checked. Others are not waited for: those out of range read the nearest
-    element, and are dropped in a write.
+    At most 4096 that are computed already are checked; where none is negative, nothing is recorded. Others are not
+    waited for: those out of range read the nearest element, and are dropped in a write.
 
     Raises:
         IndexOutOfRangeError: an integer that was checked is out of range.
@@ -272,6 +272,9 @@ def positions(index: Node, size: int, axis: int = 0) -> Node:
     if known.value is not None and 0 < known.aval.size <= _MOST_CHECKED and lazy.observing() is None:
         found = lazy.scalar_buffer(known) if known.prim is CONSTANT else known.value
         array = to_numpy(found, known.dtype.numpy, known.shape)
+        # as unsigned numbers the negative ones are the largest
+        if int(array.view(f"u{array.itemsize}").max()) < size:
+            return converted(index, int64)
         for extreme in (int(array.min()), int(array.max())):
             if not -size <= extreme < size:
                 raise _out_of_range(extreme, axis, size)
@@ -319,6 +322,9 @@ def _common(arrays: Sequence[Node]) -> list[Node]:
 
 def getitem(x: Tensor, index: Any) -> Tensor:
     """Return `x[index]`: a view for a basic index, a new tensor where index arrays take part."""
+    if isinstance(index, Tensor) and index.dtype.is_integer and x.ndim:  # what the plan comes to, without one
+        node = node_of(x)
+        return wrap(P.gather(node, positions(node_of(index), node.shape[0]), axes=(0,), mode="clip"))
     plan = parse(x, index)
     target = make_view(x, *plan.steps) if plan.steps or not plan.arrays else x
     if not plan.arrays:

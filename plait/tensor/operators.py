@@ -173,8 +173,8 @@ _SCALARS: dict[tuple[type, Any, DType], Node] = {}
 
 def _scalar(kind: type, value: Any, dtype: DType) -> Node | None:
     """Return the constant of a weak scalar that `dtype` absorbs, or None."""
-    if value != value or not value or promote_scalar(dtype, value) is not dtype:
-        return None  # nan and the two zeros are not their own dictionary keys
+    if value != value or kind is float and not value or promote_scalar(dtype, value) is not dtype:
+        return None  # nan and the two zeros of floats are not their own dictionary keys
     if len(_SCALARS) > 4096:
         _SCALARS.clear()
     node = _SCALARS[kind, value, dtype] = scalar_node(value, dtype)

@@ -173,7 +173,7 @@ def _by_row(
     updates = converted(to_node(source), node.dtype)
     if not updates.ndim:
         updates = broadcast_to(updates, (*index.shape, *rest))
-    elif updates.ndim == operand.ndim:
+    elif updates.ndim == operand.ndim and axis:
         updates = P.transpose(updates, permutation=(axis, *[i for i in range(updates.ndim) if i != axis]))
     if index.ndim != 1 or updates.shape != (*index.shape, *rest):
         text = "The source has the shape of the tensor, with the length of the index vector on its axis"

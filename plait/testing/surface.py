@@ -73,7 +73,7 @@ def public_functions() -> Iterator[tuple[str, Callable[..., Any]]]:
     """Yield the full name and the function, for each function of tensors in the public namespaces."""
     for namespace in NAMESPACES:
         module = module_of(namespace)
-        for name in sorted(getattr(module, "__all__", [n for n in vars(module) if not n.startswith("_")])):
+        for name in sorted(getattr(module, "__all__", [n for n in dir(module) if not n.startswith("_")])):
             found = getattr(module, name)
             is_function = callable(found) and not isinstance(found, (type, types.ModuleType, DType))
             if is_function and (getattr(found, "__module__", None) or "plait").startswith("plait"):

@@ -202,3 +202,41 @@ def test_singular_matrices_by_blocks():
     assert L.lu_factor_ex(plait.tensor(x)).info.item() == 51
     x[3, 7] = np.nan
     assert np.isnan(L.det(plait.tensor(x)).item())
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(97, 97), (2, 100, 130), (130, 100), (2, 0, 100, 100)])
+@pytest.mark.parametrize("mode", ["reduced", "complete"])
+def test_qr_of_larger_matrices_stays_in_the_dtype(dtype, shape, mode):
+    x = general(shape, dtype)
+    q, r = (np.asarray(t) for t in L.qr(plait.tensor(x), mode=mode))
+    like = np.linalg.qr(x, mode=mode)
+    assert (q.shape, r.shape, q.dtype) == (like.Q.shape, like.R.shape, x.dtype)
+    close(q @ r, x, dtype, 10)
+    close(
+        np.swapaxes(q.conj(), -1, -2) @ q, np.broadcast_to(np.eye(q.shape[-1]), (*shape[:-2], *q.shape[-1:] * 2)), dtype
+    )
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("columns", [1, 33, 130])
+@pytest.mark.parametrize("case", range(8))
+def test_larger_triangles(dtype, columns, case):
+    """Substitution in tiles: rows and columns that fill no tile, every side and triangle."""
+    upper, left, unit = (bool(case >> bit & 1) for bit in range(3))
+    x = general((2, 99, 99), dtype) / 99 + np.eye(99, dtype=dtype)
+    y = general((2, 99, columns) if left else (2, columns, 99), dtype)
+    found = L.solve_triangular(plait.tensor(x), plait.tensor(y), upper=upper, left=left, unitriangular=unit)
+    triangle = np.triu(x) if upper else np.tril(x)
+    if unit:
+        triangle[:, range(99), range(99)] = 1
+    close(triangle @ np.asarray(found) if left else np.asarray(found) @ triangle, y, dtype)
+
+
+def test_inverse_of_a_larger_singular_matrix_is_nan():
+    x = general((2, 100, 100))
+    x[1, :, 7] = 0
+    found = L.inv_ex(plait.tensor(x))
+    assert np.asarray(found.info).tolist() == [0, 8]
+    close(np.asarray(found.inverse)[0], np.linalg.inv(x[0]), scale=100)
+    assert np.isnan(np.asarray(found.inverse)[1]).all()

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from plait.compiler.llvm.lanes import Lanes
 from plait.compiler.llvm.memory import NEAR, load_lanes, load_scalar, spread
 from plait.compiler.llvm.operations import apply, divide_small
-from plait.compiler.llvm.storage import from_storage, storage_kind
+from plait.compiler.llvm.storage import from_storage, storage_kind, to_storage
 from plait.compiler.llvm.tables import lookup
 from plait.compiler.llvm.text import Target, Value, Writer, integer, kind_of, literal, vector_literal
-from plait.core.dtype import DType, int64
+from plait.core.dtype import DType, float16, int64
 from plait.core.errors import InternalError
 from plait.ir.loop import Accumulator, Buffer, Expr, Function, Local, Variable
 
@@ -63,6 +63,9 @@ class Values:
                 values = [operand[0] for operand in operands]
                 if e.op == "lookup":
                     value = lookup(self.w, self.function.name, e.attr, e.dtype, values[0])
+                elif e.op == "half":
+                    stored = to_storage(self.w, self.target, float16, values[0])
+                    value = from_storage(self.w, self.target, float16, stored)
                 elif e.op in ("div", "rem") and values[0].lanes > 1 and self.is_small(e):
                     value = divide_small(self.w, e.op, *values)
                 else:

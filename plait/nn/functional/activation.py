@@ -210,6 +210,7 @@ def tanhshrink(input: Tensor) -> Tensor:
     return input - tanh(input)
 
 
+@composite
 def glu(input: Any, dim: int = -1) -> Tensor:
     """Return the first half along an axis times the sigmoid of the second (Dauphin et al., 2016).
 
