@@ -26,8 +26,17 @@ lint: $(VENV)/.test
 	$(PYTHON) -m mypy
 	$(PYTHON) tools/layering.py
 
-bench: $(VENV)/.test
+# PEERS=path/to/python takes the peers of an environment that is there already
+PEERS ?= .venv-peers/bin/python
+
+bench: $(VENV)/.test $(PEERS)
 	for script in foundations surface; do $(PYTHON) benchmarks/$$script.py || exit 1; done
+	PLAIT_BENCH_TORCH=$(PEERS) PLAIT_BENCH_JAX=$(PEERS) PLAIT_BENCH_TF=$(PEERS) $(PYTHON) benchmarks/suite.py
+
+.venv-peers/bin/python: benchmarks/suite_peers.txt | $(VENV)/.test
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install -q -r benchmarks/suite_peers.txt || { rm -rf .venv-peers; exit 1; }
+	@touch $@
 
 $(VENV)/.demo: pyproject.toml tools/venv.sh
 	@tools/venv.sh $(VENV) demo
