@@ -223,7 +223,8 @@ class _Lowering:
             at = list(zip(rest, places, strict=True))
             low = const(block) * rows
             high = binary("min", low + rows, const(count))
-            if width <= FEWEST:
+            fills_lanes = not isinstance(count, int) or count >= NARROW or width < 3  # else a row is better
+            if width <= FEWEST and fills_lanes:
                 with self.builder.vector(low, high) as i:
                     self.store_each([self.place([*at, (down, i), (last, const(j))]) for j in range(width)])
             else:
