@@ -1,7 +1,7 @@
 """One training step of each example's model: plait, eager and `plait.jit`, beside the same model in PyTorch.
 
-Run as `python benchmarks/examples.py [gpt digits vae tabular] [--quick]` where torch, scikit-learn and matplotlib are
-installed. All begin with the same parameters and data, and the mean losses of the first steps are compared before
+Run as `python benchmarks/examples.py [gpt digits resnet vae tabular] [--quick]` where torch, scikit-learn and matplotlib
+are installed. All begin with the same parameters and data, and the mean losses of the first steps are compared before
 anything is timed.
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.datasets import load_diabetes, load_digits
+from sklearn.datasets import load_diabetes
 from torch import nn as tnn
 from torch.nn import functional as tf
 
@@ -27,6 +27,7 @@ from plait import nn, optim
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
 import digits
 import gpt
+import resnet
 import tabular
 import vae
 
@@ -115,6 +116,32 @@ def torch_digits() -> Any:
     )  # fmt: skip
 
 
+class TorchResidual(tnn.Module):
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+        stride = 1 if channels == width else 2
+        self.conv1 = tnn.Conv2d(channels, width, 3, stride, padding=1, bias=False)
+        self.bn1 = tnn.BatchNorm2d(width)
+        self.conv2 = tnn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.bn2 = tnn.BatchNorm2d(width)
+        self.shortcut = tnn.Sequential()
+        if stride > 1:
+            self.shortcut = tnn.Sequential(tnn.Conv2d(channels, width, 1, stride, bias=False), tnn.BatchNorm2d(width))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = tf.relu(self.bn1(self.conv1(x)))
+        return tf.relu(self.bn2(self.conv2(y)) + self.shortcut(x))
+
+
+def torch_resnet() -> Any:
+    widths = [width for width in (16, 32, 64) for _ in range(3)]
+    return tnn.Sequential(
+        tnn.Conv2d(1, 16, 3, padding=1, bias=False), tnn.BatchNorm2d(16), tnn.ReLU(),
+        *[TorchResidual(channels, width) for channels, width in zip([16, *widths], widths, strict=False)],
+        tnn.AdaptiveAvgPool2d(1), tnn.Flatten(), tnn.Linear(64, 10),
+    )  # fmt: skip
+
+
 class TorchVAE(tnn.Module):
     def __init__(self, code: int = 16, hidden: int = 256) -> None:
         super().__init__()
@@ -159,9 +186,11 @@ def gpt_steps() -> list[Step]:
     return [*steps, step_of(tnn, theirs, optimizer, loss_of, 1.0)]
 
 
-def image_steps(make: Any, loss_of: Any, theirs: Any, torch_loss: Any, lr: float, decay: float) -> list[Step]:
-    data = load_digits()
-    x, y = (data.images[:64, None] / 16).astype(np.float32), data.target[:64]
+def image_steps(
+    make: Any, loss_of: Any, theirs: Any, torch_loss: Any, lr: float, decay: float, size: int = 8
+) -> list[Step]:  # fmt: skip
+    (images, labels), _ = resnet.digits(size)
+    x, y = np.ascontiguousarray(images[:64]), labels[:64]
     steps: list[Step] = []
     start, ours = make(), (plait.tensor(x), plait.tensor(y))
     for _ in range(2):
@@ -183,6 +212,18 @@ def digits_steps() -> list[Step]:
         lambda m, x, y: tf.cross_entropy(m(x), y, label_smoothing=0.05),
         1e-3,
         0.05,
+    )
+
+
+def resnet_steps() -> list[Step]:
+    return image_steps(
+        resnet.resnet,
+        lambda m, x, y: nn.functional.cross_entropy(m(x), y),
+        torch_resnet(),
+        lambda m, x, y: tf.cross_entropy(m(x), y),
+        1e-3,
+        0.0,
+        size=16,
     )
 
 
@@ -236,6 +277,7 @@ def tabular_steps() -> list[Step]:
 CASES = {
     "gpt": (gpt_steps, 1e-3),
     "digits": (digits_steps, 0.05),
+    "resnet": (resnet_steps, 0.05),
     "vae": (vae_steps, 0.05),
     "tabular": (tabular_steps, 1e-3),
 }
