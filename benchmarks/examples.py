@@ -1,8 +1,8 @@
 """One training step of each example's model: plait, eager and `plait.jit`, beside the same model in PyTorch.
 
-Run as `python benchmarks/examples.py [gpt digits resnet vae tabular] [--quick]` where torch, scikit-learn and matplotlib
-are installed. All begin with the same parameters and data, and the mean losses of the first steps are compared before
-anything is timed.
+Run as `python benchmarks/examples.py [gpt digits resnet vae tabular] [--quick]` where torch, scikit-learn and
+matplotlib are installed. All begin with the same parameters and data, and the mean losses of the first steps are
+compared before anything is timed.
 """
 
 from __future__ import annotations
