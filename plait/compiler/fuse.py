@@ -11,6 +11,7 @@ from math import prod
 
 from plait.compiler.groups import COLUMNS, INJECTIVE, AxisMap, Group, identity_map, input_map
 from plait.core.aval import Size, is_static
+from plait.core.dtype import int8, int32, uint8
 from plait.core.graph import CONSTANT, GET, Node, is_leaf, toposort
 from plait.core.recorder import in_force
 
@@ -258,6 +259,8 @@ class Fuser:
         if node.prim.kind == "view":
             return True
         if any(self.is_whole_input(g, node) for g in readers):
+            if _widens_bytes(node) and all(g.anchor and g.anchor.prim.name == "dot_general" for g in readers):
+                return True
             return len(readers) == 1 and node.prim.name in CHEAP and all(_reads_once(g) for g in readers)
         if all(c.prim.name == "gather" and not k and _size(c) <= _size(node) for c, k in self.consumers[node]):
             return len(self.consumers[node]) == 1  # no element is computed more often than if it were stored
@@ -370,6 +373,11 @@ class Fuser:
 def _reads_once(group: Group) -> bool:
     """Whether the anchor reads each element of its operands about once."""
     return group.anchor is not None and group.anchor.prim.name in SCATTERS
+
+
+def _widens_bytes(node: Node) -> bool:
+    """Whether a node converts 8-bit integers to int32: a matrix product would rather read what it is made of."""
+    return node.prim.name == "convert" and node.dtype is int32 and node.inputs[0].dtype in (int8, uint8)
 
 
 def is_constant(node: Node) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from plait.core.dtype import DType, bool_, float32, int64
+from plait.core.dtype import DType, bfloat16, bool_, float32, int8, int32, int64, uint8
 from plait.core.errors import InternalError
 from plait.ir.loop import (
     ACCUMULATE,
@@ -20,6 +20,7 @@ from plait.ir.loop import (
     Assign,
     Buffer,
     Declare,
+    Dots,
     Expr,
     For,
     Function,
@@ -204,6 +205,8 @@ class _Checker:
             self.store(s)
         elif isinstance(s, Allocate):
             self.allocate(s.buffer)
+        elif isinstance(s, Dots):
+            self.dots(s)
         else:
             raise self.fail(f"unknown statement {s!r}")
 
@@ -258,6 +261,18 @@ class _Checker:
         self.expression(s.index, int64)
         self.expression(s.value, s.buffer.dtype.compute)
         self.guard(s.guard)
+
+    def dots(self, s: Dots) -> None:
+        self.require(self.lane_variable is None, "dot products of blocks inside a vector loop")
+        for buffer, index in ((s.sums, s.sums_at), (s.left, s.left_at), (s.right, s.right_at)):
+            self.require(buffer in self.scope, f"{buffer!r} is used outside its scope")
+            self.expression(index, int64)
+        self.expression(s.depth, int64)
+        self.require(s.sums.space != "input", f"dot products are added to {s.sums!r}")
+        self.require({s.rows, s.columns} <= {16, 32}, f"a block of {s.rows} x {s.columns} dot products")
+        dtypes = [b.dtype for b in (s.left, s.right, s.sums)]
+        is_right = dtypes == [bfloat16, bfloat16, float32] or {*dtypes[:2]} <= {int8, uint8} and dtypes[2] is int32
+        self.require(is_right, f"dot products of {dtypes[0].name} and {dtypes[1].name} in {dtypes[2].name}")
 
     def allocate(self, buffer: Buffer) -> None:
         self.require(buffer.space == "stack", f"{buffer!r} is allocated")

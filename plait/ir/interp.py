@@ -23,6 +23,7 @@ from plait.ir.loop import (
     Assign,
     Buffer,
     Declare,
+    Dots,
     Expr,
     For,
     Function,
@@ -350,6 +351,8 @@ class _Machine:
             self.variables[s.local] = self.value(s.value)
         elif isinstance(s, Allocate):
             self.allocate(s.buffer)
+        elif isinstance(s, Dots):
+            self.dots(s)
         elif isinstance(s, Scan):
             self.accumulate(Accumulate(s.accumulator, s.value, None))
             self.variables[s.local] = self.variables[s.accumulator]
@@ -369,6 +372,20 @@ class _Machine:
         # a pattern, so that tests notice a read of uninitialised memory
         raw = np.full(buffer.size * buffer.dtype.itemsize, 1 if buffer.dtype is bool_ else 0xA5, np.uint8)
         self.memory[buffer] = raw.view(buffer.dtype.numpy)
+
+    def dots(self, s: Dots) -> None:
+        left_at, right_at, sums_at, depth = (int(self.value(e)) for e in (s.left_at, s.right_at, s.sums_at, s.depth))
+        group, line = (size // s.left.dtype.itemsize for size in (4, 64))
+        i, j, k = np.arange(s.rows)[:, None], np.arange(s.columns), np.arange(depth)
+        wide = "f8" if s.sums.dtype is float32 else "i8"
+        places = (
+            left_at + (k // line * s.rows + i) * line + k % line,
+            right_at + (k[:, None] // group * s.columns + j) * group + k[:, None] % group,
+            sums_at + i * s.columns + j,
+        )
+        memory = [self.at(b, int(p.max(initial=0))) for b, p in zip((s.left, s.right, s.sums), places, strict=True)]
+        left, right, sums = (m[p].astype(wide) for m, p in zip(memory, places, strict=True))
+        memory[2][places[2]] = ((sums if s.adds else 0) + left @ right).astype(s.sums.dtype.numpy)
 
     def accumulate(self, s: Accumulate) -> None:
         dtype, old = s.accumulator.dtype, np.asarray(self.variables[s.accumulator])

@@ -453,7 +453,30 @@ class Allocate:
     buffer: Buffer
 
 
-Statement = For | While | If | Declare | Assign | Accumulate | Scan | Store | Allocate
+@dataclass(slots=True)
+class Dots:
+    """`sums[i, j] += sum over k of left[i, k] * right[k, j]` for a block of narrow numbers; unless `adds`, it is `=`.
+
+    With l values of k in a line of 64 bytes, `left[i, k]` lies at `left_at` + (k // l * `rows` + i) * l + k % l. With g
+    values in a group of 4 bytes, `right[k, j]` lies at `right_at` + (k // g * `columns` + j) * g + k % g. `sums[i, j]`
+    lies at `sums_at` + i * `columns` + j. `rows` and `columns` are 16 or 32, `depth` is a multiple of the line.
+    bfloat16 is summed in float32, in an order that depends on the machine, and subnormal numbers may count as 0;
+    int8 and uint8, in any combination, are summed in int32, which wraps.
+    """
+
+    sums: Buffer
+    sums_at: Expr
+    left: Buffer
+    left_at: Expr
+    right: Buffer
+    right_at: Expr
+    rows: int
+    columns: int
+    depth: Expr
+    adds: bool
+
+
+Statement = For | While | If | Declare | Assign | Accumulate | Scan | Store | Allocate | Dots
 
 
 @dataclass(slots=True)

@@ -9,6 +9,7 @@ from plait.ir.loop import (
     Allocate,
     Assign,
     Declare,
+    Dots,
     Expr,
     For,
     Function,
@@ -96,10 +97,24 @@ class _Writer:
                     self.block(s.orelse, depth + 1)
             elif isinstance(s, Allocate):
                 self.lines.append(f"{pad}{s.buffer}")
+            elif isinstance(s, Dots):
+                self.share([s.sums_at, s.left_at, s.right_at, s.depth], pad)
+                self.lines.append(pad + self.dots(s))
             else:
                 self.share(_operands(s), pad)
                 self.lines.append(pad + self.simple(s))
         self.names.pop()
+
+    def dots(self, s: Dots) -> str:
+        sums, left, right = (
+            f"{buffer.name}[{self.text(at)} + {place}]"
+            for buffer, at, place in (
+                (s.sums, s.sums_at, f"i * {s.columns} + j"), (s.left, s.left_at, f"line(k, i of {s.rows})"),
+                (s.right, s.right_at, f"group(k, j of {s.columns})"),
+            )
+        )  # fmt: skip
+        ranges = f"i < {s.rows}, j < {s.columns}, k < {self.text(s.depth)}"
+        return f"{sums} {'+=' if s.adds else '='} {left} * {right} for {ranges}"
 
     def simple(self, s: Declare | Assign | Accumulate | Scan | Store) -> str:
         if isinstance(s, Declare):

@@ -6,12 +6,14 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from plait.core.aval import Aval, Size, aval
-from plait.core.dtype import COMPLEXES, FLOATS, INTEGERS, DType
+from plait.core.dtype import COMPLEXES, FLOATS, INTEGERS, DType, bfloat16, float32, int8, int32, int64, uint8
 from plait.core.errors import ShapeError, message
 from plait.core.graph import Node
 from plait.core.primitive import Domain, P, Primitive
+from plait.ir.dots import Narrow, has_dots, multiply_narrow
 from plait.ir.gemm import (
     Gemm,
+    Reader,
     choose_tile,
     column_packer,
     is_contiguous,
@@ -23,7 +25,7 @@ from plait.ir.gemm import (
     row_writer,
     typical,
 )
-from plait.ir.loop import Expr, Index
+from plait.ir.loop import Expr, Index, Variable, make
 from plait.ir.unpacked import multiply_copied, multiply_direct, multiply_dots, multiply_plainly, multiply_streamed
 from plait.prims.rules import AxisMap, byte_count, check_dtype, check_same_dtype, draw, element_count
 
@@ -209,7 +211,7 @@ def _lower(site: Any) -> None:
         multiply_copied(site.builder, site.target, (x.batch, x.m, x.n, x.k), total, x.a, x.b, x.write)
     elif is_thin:
         multiply_streamed(site.builder, x.batch, x.m, x.n, x.k, total, x.a, x.b, x.write)
-    else:
+    elif not _narrow(site, x):
         _packed(site, x)
 
 
@@ -247,6 +249,46 @@ def _oriented(site: Any, x: _Operands) -> _Operands:
         return x
     m_first = x.runs_along("a")[0]
     return _Operands(site, True) if m_first or typical(x.m) < typical(x.n) else x
+
+
+def _narrow(site: Any, x: _Operands) -> bool:
+    """Multiply by dot products of narrow numbers: bfloat16, int8, and int32 whose values are converted from int8."""
+    dtype = site.out.dtype
+    if dtype not in (bfloat16, int8, uint8, int32) or not has_dots(site.target, dtype):
+        return False
+    if dtype is bfloat16 and site.invariant:  # the order of adding differs from that of the other kernels
+        return False
+    probes = [make("var", (), int64, Variable(name)) for name in "bik"]
+    left, right = (dtype, dtype) if dtype is not int32 else (_origin(x.a(*probes)), _origin(x.b(*probes)))
+    if left is None or right is None:
+        return False
+
+    def write(batch: Index, m: Index, n: Index, value: Expr) -> None:
+        x.write(batch, m, n, value.cast(dtype.compute))
+
+    along_m, along_k = x.runs_along("a")
+    total = float32 if dtype is bfloat16 else int32
+    multiply_narrow(site.builder, Narrow(
+        x.batch, x.m, x.n, x.k, left, right, total, _narrowed(x.a, left), _narrowed(x.b, right),
+        write, x.swapped, along_m and not along_k,
+    ))  # fmt: skip
+    return True
+
+
+def _origin(value: Expr) -> DType | None:
+    """The dtype of 8 bits that a value is converted from."""
+    source = value.args[0].dtype if value.op == "cast" else None
+    return source if source in (int8, uint8) else None
+
+
+def _narrowed(read: Reader, dtype: DType) -> Reader:
+    """Read what a value was converted from."""
+
+    def narrowed(batch: Index, free: Index, k: Index) -> Expr:
+        value = read(batch, free, k)
+        return value.args[0] if _origin(value) is dtype else value.cast(dtype.compute)
+
+    return narrowed
 
 
 def _packed(site: Any, x: _Operands) -> None:

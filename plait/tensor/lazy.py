@@ -30,6 +30,7 @@ from plait.core.graph import (
     REQUIRES_GRAD,
     TRACED,
     Node,
+    is_leaf,
     placeholder,
     substitute,
     toposort,
@@ -464,7 +465,8 @@ def _choose_tier(structure: _Structure, outputs: Sequence[Node], constants: Sequ
     _families[key] = kin
     kin.versions += structure.count == 1
     changing = set(kin.observe(numbers))
-    if structure.count > 1 or kin.versions >= _FUSED_FROM or state.invariant:
+    is_known = kin.versions >= _FUSED_FROM and any(not is_leaf(i) for o in outputs for i in o.inputs)
+    if structure.count > 1 or is_known or state.invariant:  # of single operations there is nothing to fuse
         structure.sizes = kin.sizes
         structure.dynamic |= {k for k, c in enumerate(constants) if c in changing}
 

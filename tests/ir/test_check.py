@@ -8,7 +8,20 @@ from plait.core.dtype import complex64, float32, float64, int32, int64
 from plait.core.errors import InternalError
 from plait.ir.build import Builder
 from plait.ir.check import check
-from plait.ir.loop import Accumulate, Accumulator, Assign, Buffer, Declare, For, Local, Store, Variable, const, make
+from plait.ir.loop import (
+    Accumulate,
+    Accumulator,
+    Assign,
+    Buffer,
+    Declare,
+    Dots,
+    For,
+    Local,
+    Store,
+    Variable,
+    const,
+    make,
+)
 
 
 def build(write, mark=""):
@@ -115,6 +128,10 @@ def wrong_types(b, x, y, i):
     b.store(y, i, make("add", (b.load(x, i), const(1, int64)), float32))
 
 
+def wrong_dots(b, x, y, i):
+    b.add(Dots(y, const(0), x, const(0), x, const(0), 16, 16, const(16), True))
+
+
 def float_shift(b, x, y, i):
     b.store(y, i, b.load(x, i) << 1)
 
@@ -137,6 +154,8 @@ WRONG = [
     (lambda b, x, y, i: b.stack(float32, 4), "vector", "allocated inside a vector loop"),
     (lambda b, x, y, i: b.store(x, i, 0.0), "", "a store into input"),
     (wrong_types, "", "wrong operands of add"),
+    (wrong_dots, "", "dot products of float32 and float32 in float32"),
+    (wrong_dots, "vector", "inside a vector loop"),
     (float_shift, "", "wrong operands of shl"),
     (lambda b, x, y, i: b.store(y, i, make("frobnicate", (), float32)), "", "unknown operation"),
     (lambda b, x, y, i: b.store(y, i, make("scalar", (), int64, "n").cast(float32)), "", "wrong operands of scalar"),

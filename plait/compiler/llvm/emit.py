@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+from plait.compiler.llvm.dots import add_dots, configure_tiles
 from plait.compiler.llvm.lanes import Lanes, Plan, analyse, outer_accumulators, plan, postorder
 from plait.compiler.llvm.memory import NEAR, TRUE, store_between, store_lanes, store_scalar
 from plait.compiler.llvm.operations import identity
@@ -20,6 +21,7 @@ from plait.ir.loop import (
     Assign,
     Buffer,
     Declare,
+    Dots,
     Expr,
     For,
     Function,
@@ -74,7 +76,12 @@ class Emitter:
         f = self.function
         self.bound(f.variable, const(0), f.extent)
         loop = self.vector_loop if f.mark == "vector" else self.scalar_loop
+        uses_tiles = self.target.has_tiles and any(isinstance(s, Dots) for s in walk(f.body))
+        if uses_tiles:
+            configure_tiles(self.w, f.name)
         loop(f.variable, Value("%low", "i64"), Value("%high", "i64"), 1, f.body)
+        if uses_tiles:
+            self.w.line("call void @llvm.x86.tilerelease()")
         return self.w.function(f.name)
 
     def plan(self, variable: Variable, body: list[Statement]) -> Plan:
@@ -120,6 +127,8 @@ class Emitter:
             assert isinstance(s.buffer.size, int)
             if s.buffer not in self.values.memory:
                 self.values.memory[s.buffer] = self.w.stack(f"[{s.buffer.size} x {storage_kind(s.buffer.dtype)}]", 64)
+        elif isinstance(s, Dots):
+            add_dots(self.values, self.counted, s)
         else:
             raise InternalError(f"loop IR: unknown statement {s!r}")
 
@@ -464,6 +473,8 @@ def _written(body: Sequence[Statement]) -> frozenset[Local | Buffer]:
             names |= {s.accumulator, s.local}
         elif isinstance(s, (Store, Allocate)):
             names.add(s.buffer)
+        elif isinstance(s, Dots):
+            names.add(s.sums)
     return frozenset(names)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import importlib
 import itertools
 import os
+import sys
 import threading
 from collections.abc import Iterable
 from typing import Any
@@ -50,6 +52,8 @@ def host_target() -> Target:
     llvm = _llvm()
     triple, cpu = llvm.get_process_triple(), llvm.get_host_cpu_name()
     host = dict(llvm.get_host_cpu_features())
+    if host.get("amx-tile") and not _may_use_tiles():
+        host["amx-tile"] = False
     features = ",".join(("+" if on else "-") + name for name, on in sorted(host.items()))
     if not triple.startswith("x86_64"):
         return Target(triple, cpu, features, 16, 32)
@@ -57,6 +61,16 @@ def host_target() -> Target:
         # 512-bit registers are used wherever they exist
         return Target(triple, cpu, features + ",-prefer-256-bit", 64, 32)
     return Target(triple, cpu, features, 32 if host.get("avx2") else 16, 16)
+
+
+def _may_use_tiles() -> bool:
+    """Ask the system for the tile registers, which a process of Linux may use only after that, in all its threads."""
+    if not sys.platform.startswith("linux"):
+        return False
+    call, request_permission, tile_data = 158, 0x1023, 18  # arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA)
+    syscall = ctypes.CDLL(None).syscall
+    syscall.restype = ctypes.c_long
+    return bool(syscall(ctypes.c_long(call), ctypes.c_long(request_permission), ctypes.c_long(tile_data)) == 0)
 
 
 def level_target(level: str) -> Target:

@@ -28,7 +28,9 @@ def from_storage(w: Writer, target: Target, dtype: DType, x: Value) -> Value:
         return w.compare("icmp ne", x, integer(0, x.kind))
     if dtype is bfloat16:
         wide = w.binary("shl", w.convert("zext", x, "i32"), integer(16, "i32"))
-        return w.convert("bitcast", wide, "float")
+        result = w.convert("bitcast", wide, "float")
+        w.narrow[result.text] = dtype, x
+        return result
     if dtype is float16 and target.converts_half:
         return w.convert("fpext", w.convert("bitcast", x, "half"), "float")
     return _widen_float(w, dtype, x) if dtype in _FORMATS else x
@@ -36,6 +38,9 @@ def from_storage(w: Writer, target: Target, dtype: DType, x: Value) -> Value:
 
 def to_storage(w: Writer, target: Target, dtype: DType, x: Value) -> Value:
     """Convert a value of the compute dtype of `dtype` to what is stored."""
+    origin = w.narrow.get(x.text)
+    if origin is not None and origin[0] is dtype:  # a copy
+        return origin[1]
     if dtype is bool_:
         return w.convert("zext", x, "i8")
     if dtype is bfloat16:

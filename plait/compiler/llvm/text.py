@@ -40,6 +40,27 @@ class Target:
         return self.vector_bytes >= 32 and self.triple.startswith("x86_64")
 
     @property
+    def has_tiles(self) -> bool:
+        """Whether the processor multiplies tiles of bfloat16 and int8 numbers (AMX)."""
+        return self._has("+amx-tile", "+amx-bf16", "+amx-int8")
+
+    @property
+    def has_bfloat_dots(self) -> bool:
+        """Whether the processor adds products of bfloat16 numbers to float32 faster than those of float32.
+
+        In vectors only AMD's do: on Intel's they take longer than what they replace.
+        """
+        return self.has_tiles or self._has("+avx512bf16") and self.cpu.startswith("znver")
+
+    @property
+    def has_byte_dots(self) -> bool:
+        """Whether the processor adds products of 8-bit integers to int32, in tiles or in vectors."""
+        return self.has_tiles or self._has("+avx512vnni")
+
+    def _has(self, *features: str) -> bool:
+        return self.vector_bytes == 64 and set(features) <= set(self.features.split(","))
+
+    @property
     def converts_half(self) -> bool:
         """Whether the processor itself converts float16."""
         return self.triple.startswith(("aarch64", "arm64")) or "+f16c" in self.features.split(",")
@@ -137,6 +158,7 @@ class Writer:
         self.tables: dict[str, str] = {}  # constants in memory: definition to name
         self.scopes = [Scope(True, frozenset(), "entry")]
         self.cache: dict[Any, tuple[Value, int]] = {}
+        self.narrow: dict[str, tuple[DType, Value]] = {}  # of values loaded from a narrower storage dtype: their origin
         self.floor = 0  # the outermost scope that instructions may go to
         self._numbered: dict[str, Value] = {}
         self._count = 0
