@@ -22,6 +22,7 @@ from plait.ir.loop import (
     Index,
     Kernel,
     Local,
+    Prefetch,
     Scan,
     Statement,
     Store,
@@ -107,7 +108,7 @@ class Builder:
         return buffer
 
     def stack(self, dtype: DType, size: int) -> Buffer:
-        """Start the life of a private buffer of constant size (at most 256 KiB)."""
+        """Start the life of a private buffer of constant size (at most 272 KiB)."""
         buffer = Buffer(self.name_of("s"), dtype, size, "stack")
         self.add(Allocate(buffer))
         return buffer
@@ -224,6 +225,10 @@ class Builder:
     def store(self, buffer: Buffer, index: Index, value: Value, guard: Expr | None = None) -> None:
         """Write `buffer[index] = value` where `guard` holds."""
         self.add(Store(buffer, const(index), const(value, buffer.dtype.compute), guard))
+
+    def prefetch(self, buffer: Buffer, index: Index, level: int = 1) -> None:
+        """Hint that `buffer[index]`, which need not exist, is read soon."""
+        self.add(Prefetch(buffer, const(index), level))
 
     def finish(self) -> Kernel:
         """Return the kernel; every function receives all its arguments, in the same order."""

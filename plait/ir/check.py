@@ -27,6 +27,7 @@ from plait.ir.loop import (
     If,
     Kernel,
     Local,
+    Prefetch,
     Scan,
     Statement,
     Store,
@@ -35,7 +36,7 @@ from plait.ir.loop import (
     walk,
 )
 
-MAX_STACK_BYTES = 256 * 1024
+MAX_STACK_BYTES = 272 * 1024
 _SPACES = ("input", "output", "workspace")
 _LEAVES = ("const", "var", "scalar", "local", "accumulator", "load")
 # the kinds of dtype that an operation accepts, where not all
@@ -207,6 +208,8 @@ class _Checker:
             self.allocate(s.buffer)
         elif isinstance(s, Dots):
             self.dots(s)
+        elif isinstance(s, Prefetch):
+            self.prefetch(s)
         else:
             raise self.fail(f"unknown statement {s!r}")
 
@@ -273,6 +276,11 @@ class _Checker:
         dtypes = [b.dtype for b in (s.left, s.right, s.sums)]
         is_right = dtypes == [bfloat16, bfloat16, float32] or {*dtypes[:2]} <= {int8, uint8} and dtypes[2] is int32
         self.require(is_right, f"dot products of {dtypes[0].name} and {dtypes[1].name} in {dtypes[2].name}")
+
+    def prefetch(self, s: Prefetch) -> None:
+        self.require(s.buffer in self.scope, f"{s.buffer!r} is used outside its scope")
+        self.require(s.level in (1, 2), f"a prefetch to level {s.level}")
+        self.expression(s.index, int64, uniform=True)
 
     def allocate(self, buffer: Buffer) -> None:
         self.require(buffer.space == "stack", f"{buffer!r} is allocated")

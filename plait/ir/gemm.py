@@ -27,12 +27,15 @@ Writer = Callable[["Block"], None]
 Place = tuple[Buffer, Index]
 
 _PANEL_BYTES = 32768  # a panel of B stays in the L1 cache
-_TILE_BYTES = 131072  # the part of C that one task sums stays in the L2 cache,
-_PRIVATE_BYTES = 147456  # and so does what it packs
+_TILE_BYTES = 131072  # the part of C that one task sums stays in the L2 cache; when B is packed by all,
+_WIDE_TILE_BYTES = 262144  # it has few rows and many columns, so that A is packed seldom,
+_WIDE_ROWS = 64  # but enough rows to hide reading the next panel of B, which comes from beyond that cache
+_LINE = 64  # bytes of a line of the caches
 TASKS = 32  # enough for every thread to have several,
 TASK_FLOPS = 200_000  # but each must be worth the trouble
 _UNKNOWN = 256
 _TOGETHER = 4  # panels of rows that are copied side by side
+_UNROLLED = 4  # values of k in a turn of the innermost loop
 
 
 @dataclass(frozen=True, slots=True)
@@ -360,13 +363,13 @@ def _depth(g: Gemm, first_k: Index) -> Index:
 
 def _chunks(g: Gemm, shared: str) -> tuple[int, int]:
     """Rows and columns of C that one task computes: large on the shared side, where reuse is free."""
-    tile, room, most = g.tile, _PRIVATE_BYTES // g.dtype.itemsize, _TILE_BYTES // g.dtype.itemsize
+    tile, itemsize = g.tile, g.dtype.itemsize
     if shared == "a":
         rows = panels_for(g.m, g.unit, 512)
-        columns = panels_for(g.n, tile.columns, min(8 * tile.columns, most // rows))
+        columns = panels_for(g.n, tile.columns, min(8 * tile.columns, _TILE_BYTES // itemsize // rows))
     else:
-        rows = panels_for(g.m, g.unit, min(16 * tile.rows, room // tile.pitch))
-        columns = panels_for(g.n, tile.columns, most // rows)
+        rows = panels_for(g.m, g.unit, _WIDE_ROWS)
+        columns = panels_for(g.n, tile.columns, _WIDE_TILE_BYTES // itemsize // max(rows, _WIDE_ROWS))
     return _spread(g, rows, columns, shared)
 
 
@@ -406,9 +409,11 @@ def _task(
     rows, columns = side_a.count(m), side_b.count(n)
     panels = 1 if shared == "a" else side_a.chunk // tile.rows
     own = b.stack(g.dtype, panels * (side_b if shared == "a" else side_a).elements)
-    sums = b.stack(g.dtype, side_a.chunk * side_b.chunk)
-    with b.vector(0, side_a.chunk * side_b.chunk) as i:
+    pitch = side_b.chunk + _LINE // g.dtype.itemsize  # rows must not share cache sets
+    sums = b.stack(g.dtype, side_a.chunk * pitch)
+    with b.vector(0, side_a.chunk * pitch) as i:
         b.store(sums, i, 0)
+    ahead = -(-tile.columns * tile.rows // side_a.chunk)  # over all rows the next panel of B, a share for each k
     with b.loop(0, side_a.blocks) as block:
         first_k = block * tile.depth
         depth = _depth(g, first_k)
@@ -421,31 +426,48 @@ def _task(
             with b.loop(0, ceil_div(rows, tile.rows)) as i:
                 a_panel: Place = (own, i * side_a.elements)
                 b_panel: Place = (own, 0)
+                soon: tuple[Buffer, Index, int] | None = None
                 if shared == "a":
                     a_panel = packed, side_a.base(batch, block, m // tile.rows + i)
                 else:
                     b_panel = packed, side_b.base(batch, block, n // tile.columns + j)
-                corner = i * (tile.rows * side_b.chunk) + j * tile.columns
-                micro_kernel(b, g, a_panel, b_panel, depth, (sums, corner, side_b.chunk))
-    g.write(Block(sums, side_b.chunk, batch, m, n, rows, columns))
+                    soon = packed, b_panel[1] + side_b.elements + i * (ahead * tile.depth), ahead
+                corner = i * (tile.rows * pitch) + j * tile.columns
+                micro_kernel(b, g, a_panel, b_panel, depth, (sums, corner, pitch), soon)
+    g.write(Block(sums, pitch, batch, m, n, rows, columns))
 
 
 def micro_kernel(
-    b: Builder, g: Gemm, a: Place, other: Place, depth: Index, c: tuple[Buffer, Index, int]
+    b: Builder, g: Gemm, a: Place, other: Place, depth: Index, c: tuple[Buffer, Index, int],
+    soon: tuple[Buffer, Index, int] | None,
 ) -> None:  # fmt: skip
     """Add the product of one panel of A and one of B to a `rows` x `columns` corner of the sums.
 
-    The accumulators are a stack buffer with constant indices only, which the compiler keeps in registers.
+    `soon` is what is read next: where it begins, and how many elements of it to fetch for each k. The accumulators are
+    a stack buffer with constant indices only, which the compiler keeps in registers.
     """
     tile, (a_panel, a_base), (b_panel, b_base), (sums, corner, pitch) = g.tile, a, other, c
     registers = b.stack(g.dtype, tile.rows * tile.columns)
     with b.vector(0, tile.columns) as j, b.loop(0, tile.rows, mark="unroll") as r:
         b.store(registers, r * tile.columns + j, b.load(sums, corner + r * pitch + j))
-    # row by row: so that one element of A and the row of B need registers besides the sums
-    with b.loop(0, depth) as k, b.loop(0, tile.rows, mark="unroll") as r, b.vector(0, tile.columns) as j:
-        element = b.load(a_panel, a_base + k * g.layout.depth_step + r * g.layout.row_step)
-        column = b.load(b_panel, b_base + k * tile.columns + j)
-        slot = r * tile.columns + j
-        b.store(registers, slot, multiply_add(element, column, b.load(registers, slot)))
+
+    def add(k: Index) -> None:
+        # row by row: so that one element of A and the row of B need registers besides the sums
+        if soon is not None:
+            buffer, start, ahead = soon
+            b.prefetch(buffer, start + k * ahead, 2)
+        with b.loop(0, tile.rows, mark="unroll") as r, b.vector(0, tile.columns) as j:
+            element = b.load(a_panel, a_base + k * g.layout.depth_step + r * g.layout.row_step)
+            column = b.load(b_panel, b_base + k * tile.columns + j)
+            slot = r * tile.columns + j
+            b.store(registers, slot, multiply_add(element, column, b.load(registers, slot)))
+
+    whole: Index = 0
+    if soon is not None:  # only then: LLVM keeps the order around a fetch; else it might use more registers than exist
+        whole = depth // _UNROLLED * _UNROLLED
+        with b.loop(0, whole, _UNROLLED) as k, b.loop(0, _UNROLLED, mark="unroll") as turn:
+            add(k + turn)
+    with b.loop(whole, depth) as k:
+        add(k)
     with b.vector(0, tile.columns) as j, b.loop(0, tile.rows, mark="unroll") as r:
         b.store(sums, corner + r * pitch + j, b.load(registers, r * tile.columns + j))

@@ -29,6 +29,7 @@ from plait.ir.loop import (
     Function,
     If,
     Local,
+    Prefetch,
     Scan,
     Statement,
     Store,
@@ -356,7 +357,7 @@ class _Machine:
         elif isinstance(s, Scan):
             self.accumulate(Accumulate(s.accumulator, s.value, None))
             self.variables[s.local] = self.variables[s.accumulator]
-        elif self.holds(s.guard):
+        elif not isinstance(s, Prefetch) and self.holds(s.guard):
             with nullcontext() if s.guard is None else self.scope(), np.errstate(all="ignore"):
                 self.accumulate(s) if isinstance(s, Accumulate) else self.store(s)
 

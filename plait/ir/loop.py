@@ -476,7 +476,19 @@ class Dots:
     adds: bool
 
 
-Statement = For | While | If | Declare | Assign | Accumulate | Scan | Store | Allocate | Dots
+@dataclass(slots=True)
+class Prefetch:
+    """A hint that `buffer[index]` is read soon; it has no effect, and the index may lie outside the buffer.
+
+    `level` is the cache that should hold it: 1 or 2.
+    """
+
+    buffer: Buffer
+    index: Expr
+    level: int
+
+
+Statement = For | While | If | Declare | Assign | Accumulate | Scan | Store | Allocate | Dots | Prefetch
 
 
 @dataclass(slots=True)

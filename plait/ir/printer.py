@@ -15,6 +15,7 @@ from plait.ir.loop import (
     Function,
     If,
     Kernel,
+    Prefetch,
     Scan,
     Statement,
     Store,
@@ -116,7 +117,9 @@ class _Writer:
         ranges = f"i < {s.rows}, j < {s.columns}, k < {self.text(s.depth)}"
         return f"{sums} {'+=' if s.adds else '='} {left} * {right} for {ranges}"
 
-    def simple(self, s: Declare | Assign | Accumulate | Scan | Store) -> str:
+    def simple(self, s: Declare | Assign | Accumulate | Scan | Store | Prefetch) -> str:
+        if isinstance(s, Prefetch):
+            return f"prefetch {s.buffer.name}[{self.text(s.index)}] to L{s.level}"
         if isinstance(s, Declare):
             return f"{s.local}: {s.local.dtype.name} = {self.text(s.value)}"
         if isinstance(s, Assign):
@@ -129,7 +132,9 @@ class _Writer:
         return f"{s.buffer.name}[{self.text(s.index)}] = {self.text(s.value)}{guard}"
 
 
-def _operands(s: Declare | Assign | Accumulate | Scan | Store) -> list[Expr | None]:
+def _operands(s: Declare | Assign | Accumulate | Scan | Store | Prefetch) -> list[Expr | None]:
+    if isinstance(s, Prefetch):
+        return [s.index]
     if isinstance(s, Store):
         return [s.index, s.value, s.guard]
     return [s.value, s.guard] if isinstance(s, Accumulate) else [s.value]

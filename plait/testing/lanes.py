@@ -28,6 +28,7 @@ from plait.ir.loop import (
     If,
     Kernel,
     Local,
+    Prefetch,
     Scan,
     Statement,
     Store,
@@ -174,7 +175,7 @@ class Lanes:
             count = int(frame.task.max()) + 1
             assert isinstance(s.buffer.size, int)
             self.memory[s.buffer] = uninitialized(s.buffer.dtype, s.buffer.size * count).reshape(count, -1)
-        else:
+        elif not isinstance(s, Prefetch):
             self.guarded(s, frame)
 
     def branch(self, body: Sequence[Statement], frame: _Frame, mask: Array) -> None:

@@ -165,6 +165,9 @@ WRONG = [
     (lambda b, x, y, i: b.add(Assign(Local("v", float32), const(1.0, float32))), "", "outside its scope"),
     (lambda b, x, y, i: b.add(For(Variable("i"), i, i, 0, "", [])), "", "step 0"),
     (lambda b, x, y, i: b.add(For(Variable("i"), i, i, 1, "fast", [])), "", "unknown mark"),
+    (lambda b, x, y, i: b.prefetch(x, i), "vector", "differs between the lanes"),
+    (lambda b, x, y, i: b.prefetch(x, i, 3), "", "a prefetch to level 3"),
+    (lambda b, x, y, i: b.prefetch(Buffer("s", float32, 4, "stack"), 0), "", "outside its scope"),
     (lambda b, x, y, i: b.add("store"), "", "unknown statement"),
 ]
 

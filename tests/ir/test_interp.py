@@ -9,6 +9,7 @@ import pytest
 
 from plait.core.dtype import INTEGERS, bfloat16, bool_, float32, float64, int8, int32, int64, uint8, uint32
 from plait.core.errors import InternalError
+from plait.ir import printer
 from plait.ir.build import Builder
 from plait.ir.interp import evaluate, run
 from plait.ir.loop import binary, const, fma, make, select, unary
@@ -170,3 +171,17 @@ def test_reads_keep_their_value():
     y = np.zeros(4, "i8")
     run(b.finish().functions[0], [y])
     assert y.tolist() == [1, 2, 16, 144]
+
+
+def test_prefetches_have_no_effect():
+    """Not even beyond the end."""
+    b = Builder("k")
+    x, y = b.input("x", float32, 3), b.output("y", float32, 3)
+    with b.parallel(3) as i:
+        b.prefetch(x, i + 100)
+        b.store(y, i, b.load(x, i))
+    (function,) = b.finish().functions
+    values, result = np.array([1, 2, 3], "float32"), np.zeros(3, "float32")
+    run(function, [values, result])
+    assert (result == values).all()
+    assert "prefetch x[(p1 + 100)] to L1" in printer.function(function)

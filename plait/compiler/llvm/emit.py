@@ -27,6 +27,7 @@ from plait.ir.loop import (
     Function,
     If,
     Local,
+    Prefetch,
     Scan,
     Statement,
     Store,
@@ -123,6 +124,9 @@ class Emitter:
             self.guarded(s, functools.partial(self.accumulate, s))
         elif isinstance(s, Scan):
             self.scan(s)
+        elif isinstance(s, Prefetch):
+            address = self.values.address(s.buffer, s.index)[0]
+            self.w.line(f"call void @llvm.prefetch.p0(ptr {address.text}, i32 0, i32 {4 - s.level}, i32 1)")
         elif isinstance(s, Allocate):
             assert isinstance(s.buffer.size, int)
             if s.buffer not in self.values.memory:
