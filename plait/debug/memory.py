@@ -7,7 +7,7 @@ import weakref
 from dataclasses import dataclass
 from typing import Any
 
-from plait.core.errors import ArgumentError, message
+from plait.core.errors import ArgumentError, ArgumentTypeError, message
 from plait.core.graph import FREED, REQUIRES_GRAD, Node
 from plait.nn.module import Module
 from plait.optim.optimizer import Optimizer
@@ -63,6 +63,7 @@ def set_memory_limit(limit: int | None) -> None:
 
     Raises:
         ArgumentError: the limit is not positive.
+        ArgumentTypeError: it is no number.
 
     Example:
         >>> plait.set_memory_limit(8 << 30)
@@ -70,7 +71,9 @@ def set_memory_limit(limit: int | None) -> None:
         8589934592
         >>> plait.set_memory_limit(None)
     """
-    if limit is not None and limit <= 0:
+    if limit is not None and not isinstance(limit, (int, float)):
+        raise ArgumentTypeError(message("A memory limit is a number of bytes", limit, "1 or more, or None"))
+    if limit is not None and not limit > 0:
         raise ArgumentError(message("A memory limit is a number of bytes", limit, "1 or more, or None"))
     buffers.set_limit(limit)
 

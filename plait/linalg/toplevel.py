@@ -241,7 +241,7 @@ def lu_unpack(LU: Any, pivots: Any, unpack_data: bool = True, unpack_pivots: boo
         `(P, L, U)`; see `plait.linalg.lu`.
 
     Raises:
-        ShapeError: fewer than two axes.
+        ShapeError: fewer than two axes, or not one pivot for each of min(m, n) rows.
 
     Example:
         >>> plait.lu_unpack(*plait.lu(plait.tensor([[1.0, 2.0], [4.0, 8.5]]))).U
@@ -251,7 +251,10 @@ def lu_unpack(LU: Any, pivots: Any, unpack_data: bool = True, unpack_pivots: boo
     packed = matrix(LU, "lu_unpack")
     nothing = P.iota(dtype=packed.dtype.real, shape=(0,), axis=0)
     nothing = P.convert(nothing, dtype=packed.dtype) if packed.dtype.is_complex else nothing
-    order = P.pivots_to_permutation(single(pivots, "lu_unpack"), size=packed.shape[-2])
+    exchanged, expected = single(pivots, "lu_unpack"), (*packed.shape[:-2], min(packed.shape[-2:]))
+    if exchanged.shape != expected:
+        raise ShapeError(message("lu_unpack takes a pivot for each row", exchanged.shape, expected, "pass lu(x)[1]"))
+    order = P.pivots_to_permutation(exchanged, size=packed.shape[-2])
     parts = unpacked(packed) if unpack_data else (nothing, nothing)
     matrix_of_rows = permutation_matrix(order, packed) if unpack_pivots else nothing
     return PermutedLU(wrap(matrix_of_rows), wrap(parts[0]), wrap(parts[1]))

@@ -176,7 +176,7 @@ def permutation(pivots: Array, *, size: int) -> Array:
     """Return the rows in the order that exchanging row k with row pivots[k], counted from 1, gives."""
     rows = np.broadcast_to(np.arange(size), (*_batch(pivots, 1), size)).copy()
     for k in range(pivots.shape[-1]):
-        other = pivots[..., k, None].astype(np.int64) - 1
+        other = np.clip(pivots[..., k, None].astype(np.int64) - 1, 0, max(size - 1, 0))
         chosen = np.take_along_axis(rows, other, -1)
         np.put_along_axis(rows, other, rows[..., k : k + 1], -1)
         rows[..., k : k + 1] = chosen

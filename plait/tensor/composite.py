@@ -86,7 +86,7 @@ def composite(function: Callable[..., Any]) -> Callable[..., Any]:
                 key.append(len(value))
             else:
                 return function(*args, **kwargs)
-        if flags & ABSTRACT:
+        if flags & ABSTRACT or not nodes:
             return function(*args, **kwargs)
         found = _looked_up(known, tuple(key), function, args, kwargs)
         return function(*args, **kwargs) if found is None else found.replay(nodes)

@@ -11,7 +11,7 @@ import weakref
 import pytest
 
 import plait
-from plait.core.errors import ArgumentError, OutOfMemoryError
+from plait.core.errors import ArgumentError, ArgumentTypeError, OutOfMemoryError
 from plait.runtime import buffer, launch
 from plait.tensor import lazy
 
@@ -108,6 +108,13 @@ def test_statistics_and_limit():
     assert after.live - before.live >= 4 * MEGABYTE and after.peak >= after.live and after.limit is None
     with pytest.raises(ArgumentError, match="A memory limit is a number of bytes"):
         plait.set_memory_limit(0)
+
+
+def test_limit_that_is_none():
+    with pytest.raises(ArgumentError, match="A memory limit is a number of bytes"):
+        plait.set_memory_limit(0)
+    with pytest.raises(ArgumentTypeError, match="A memory limit is a number of bytes"):
+        plait.set_memory_limit("8 GB")
 
 
 def test_limit_of_the_environment():

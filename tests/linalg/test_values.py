@@ -240,3 +240,10 @@ def test_inverse_of_a_larger_singular_matrix_is_nan():
     assert np.asarray(found.info).tolist() == [0, 8]
     close(np.asarray(found.inverse)[0], np.linalg.inv(x[0]), scale=100)
     assert np.isnan(np.asarray(found.inverse)[1]).all()
+
+
+def test_lu_unpack_takes_the_pivots_of_its_matrix():
+    packed, pivots = plait.lu(plait.tensor([[1.0, 2.0], [4.0, 8.5]]))[:2]
+    for wrong in (pivots[:1], pivots[None], 1):
+        with pytest.raises(plait.errors.ShapeError, match="lu_unpack takes a pivot for each row"):
+            plait.lu_unpack(packed, wrong)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -187,3 +188,8 @@ def test_several_results_and_a_computed_forward_are_read_not_made_again() -> Non
         assert loss.item() == 13
         loss.backward()
         assert x.grad.tolist() == [6, 0, 4]
+
+
+def test_functions_of_numbers_alone_have_a_value() -> None:
+    assert plait.nn.functional.relu6(7.5).item() == 6.0 == plait.nn.functional.relu6(7.5).item()
+    assert (plait.nn.functional.tanhshrink(1.0) * 2).item() == pytest.approx(2 - 2 * math.tanh(1.0))
