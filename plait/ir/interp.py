@@ -375,18 +375,10 @@ class _Machine:
         self.memory[buffer] = raw.view(buffer.dtype.numpy)
 
     def dots(self, s: Dots) -> None:
-        left_at, right_at, sums_at, depth = (int(self.value(e)) for e in (s.left_at, s.right_at, s.sums_at, s.depth))
-        group, line = (size // s.left.dtype.itemsize for size in (4, 64))
-        i, j, k = np.arange(s.rows)[:, None], np.arange(s.columns), np.arange(depth)
-        wide = "f8" if s.sums.dtype is float32 else "i8"
-        places = (
-            left_at + (k // line * s.rows + i) * line + k % line,
-            right_at + (k[:, None] // group * s.columns + j) * group + k[:, None] % group,
-            sums_at + i * s.columns + j,
-        )
-        memory = [self.at(b, int(p.max(initial=0))) for b, p in zip((s.left, s.right, s.sums), places, strict=True)]
-        left, right, sums = (m[p].astype(wide) for m, p in zip(memory, places, strict=True))
-        memory[2][places[2]] = ((sums if s.adds else 0) + left @ right).astype(s.sums.dtype.numpy)
+        at = [int(self.value(e)) for e in (s.left_at, s.right_at, s.sums_at)]
+        places = places_of(s, at, int(self.value(s.depth)))
+        buffers = (s.left, s.right, s.sums)
+        multiply_blocks(s, [self.at(b, int(p.max(initial=0))) for b, p in zip(buffers, places, strict=True)], places)
 
     def accumulate(self, s: Accumulate) -> None:
         dtype, old = s.accumulator.dtype, np.asarray(self.variables[s.accumulator])
@@ -396,3 +388,24 @@ class _Machine:
     def store(self, s: Store) -> None:
         value, index = self.value(s.value), int(self.value(s.index))
         self.at(s.buffer, index)[index] = value.astype(s.buffer.dtype.numpy)
+
+
+# blocks of dot products
+
+
+def places_of(s: Dots, at: Sequence[int], depth: int) -> list[Array]:
+    """Return where the elements of the left, the right block and the sums are, which begin at `at`."""
+    group, line = (size // s.left.dtype.itemsize for size in (4, 64))
+    i, j, k = np.arange(s.rows)[:, None], np.arange(s.columns), np.arange(depth)
+    return [
+        at[0] + (k // line * s.rows + i) * line + k % line,
+        at[1] + (k[:, None] // group * s.columns + j) * group + k[:, None] % group,
+        at[2] + i * s.columns + j,
+    ]
+
+
+def multiply_blocks(s: Dots, memory: Sequence[Array], places: Sequence[Array]) -> None:
+    """Compute the sums of a `Dots` in the memory of its three buffers."""
+    wide = "f8" if s.sums.dtype is float32 else "i8"
+    left, right, sums = (m[p].astype(wide) for m, p in zip(memory, places, strict=True))
+    memory[2][places[2]] = ((sums if s.adds else 0) + left @ right).astype(s.sums.dtype.numpy)

@@ -15,13 +15,14 @@ import numpy as np
 
 from plait.core.dtype import bool_
 from plait.core.errors import InternalError
-from plait.ir.interp import _OPERATIONS, evaluate
+from plait.ir.interp import _OPERATIONS, evaluate, multiply_blocks, places_of
 from plait.ir.loop import (
     Accumulate,
     Allocate,
     Assign,
     Buffer,
     Declare,
+    Dots,
     Expr,
     For,
     Function,
@@ -175,8 +176,19 @@ class Lanes:
             count = int(frame.task.max()) + 1
             assert isinstance(s.buffer.size, int)
             self.memory[s.buffer] = uninitialized(s.buffer.dtype, s.buffer.size * count).reshape(count, -1)
+        elif isinstance(s, Dots):
+            self.dots(s, frame)
         elif not isinstance(s, Prefetch):
             self.guarded(s, frame)
+
+    def dots(self, s: Dots, frame: _Frame) -> None:
+        numbers = [self.value(e, frame) for e in (s.left_at, s.right_at, s.sums_at, s.depth)]
+        numbers = [np.broadcast_to(n, frame.mask.shape) for n in numbers]
+        for lane in np.flatnonzero(frame.mask):
+            *at, depth = (int(n[lane]) for n in numbers)
+            buffers = [self.memory[b] for b in (s.left, s.right, s.sums)]
+            own = [m[frame.task[lane]] if m.ndim > 1 else m for m in buffers]
+            multiply_blocks(s, own, places_of(s, at, depth))
 
     def branch(self, body: Sequence[Statement], frame: _Frame, mask: Array) -> None:
         if body and mask.any():
