@@ -8,7 +8,7 @@ are functions from graph to graph. This file lists the public names; each folder
 - `tensor`, `random`, `sampling`: what the user touches;
 - `nn`, `optim`, `amp`, `io`: models, optimizers, mixed precision, files;
 - `data`, `metrics`, `train`: loading data, judging results, the training loop;
-- `debug`, `inspect`, `profiling`: what explains it all; these three rows are imported when they are first used;
+- `debug`, `profiling`: what explains it all; these three rows are imported when they are first used;
 - `testing`: what checks it all.
 """
 

@@ -465,10 +465,15 @@ def _choose_tier(structure: _Structure, outputs: Sequence[Node], constants: Sequ
     _families[key] = kin
     kin.versions += structure.count == 1
     changing = set(kin.observe(numbers))
-    is_known = kin.versions >= _FUSED_FROM and any(not is_leaf(i) for o in outputs for i in o.inputs)
-    if structure.count > 1 or is_known or state.invariant:  # of single operations there is nothing to fuse
+    is_known = kin.versions >= _FUSED_FROM and any(_is_made_of_several(o) for o in outputs)
+    if structure.count > 1 or is_known or state.invariant:
         structure.sizes = kin.sizes
         structure.dynamic |= {k for k, c in enumerate(constants) if c in changing}
+
+
+def _is_made_of_several(node: Node) -> bool:
+    """Whether there is something to fuse: a single operation runs no faster by itself."""
+    return node.prim.kind == "expand" or any(not is_leaf(i) for i in node.inputs)
 
 
 def _program(
